@@ -1,0 +1,116 @@
+"""The values around the decision: the situation goes in, one decision with its reason comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from remediator.core.actions import Action, Intent, Target
+from remediator.core.facts import Facts, Observation, Unseen
+from remediator.core.incidents import Attempt, Incident, Pause
+from remediator.core.policy import Playbook, TargetPolicy
+from remediator.core.reasons import Reason
+from remediator.core.verification import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """When an incident on a target began: the storm guardrail counts these."""
+
+    target: Target
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the journal knows beyond this incident, read in the transaction that decides."""
+
+    attempts: tuple[Attempt, ...] = ()
+    """All attempts, on any target, as far back as the policy's longest limit, and all in flight."""
+    openings: tuple[Opening, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    breaker_reset_at: datetime | None = None
+    """When a person last closed the breaker: failures before it no longer count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything the decision may look at."""
+
+    incident: Incident
+    firing: bool
+    """Whether any alert of the incident is firing, as far as Alertmanager told us."""
+    playbook: Playbook
+    target_policy: TargetPolicy
+    seen: Observation | Unseen
+    facts: Facts
+    condition: Sample
+    """The playbook's verification query, asked now."""
+    tried: tuple[Attempt, ...] = ()
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    step: int
+    action: Action
+    intent: Intent
+    reason: Reason = Reason.STEP_APPLIES
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Not now. `until` is when to look again at the latest, None when nobody can know."""
+
+    reason: Reason
+    detail: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalate:
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignore:
+    """Close without having done anything."""
+
+    reason: Reason
+    detail: str
+
+
+Decision = Act | Hold | Escalate | Ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepVerdict:
+    """Why a step is the one to take, or is not."""
+
+    step: int
+    action: Action
+    reason: Reason
+    detail: str
+
+    @property
+    def chosen(self) -> bool:
+        return self.reason is Reason.STEP_APPLIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailVerdict:
+    """What one guardrail says; None means it lets the action pass."""
+
+    guardrail: str
+    objection: Hold | Escalate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A decision with everything that was weighed for it."""
+
+    decision: Decision
+    steps: tuple[StepVerdict, ...]
+    guardrails: tuple[GuardrailVerdict, ...]
