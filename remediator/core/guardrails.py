@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from remediator.core.actions import RolloutUndo, Scale, Target
 from remediator.core.decisions import Escalate, Hold, Situation, StepVerdict
+from remediator.core.durations import format_duration
 from remediator.core.facts import Fact, Observation, Unseen
 from remediator.core.incidents import BREAKER, Attempt, AttemptState, Pause
 from remediator.core.policy import Limits, Mode, Policy
@@ -159,7 +160,7 @@ def storm(p: Proposal) -> Objection:
         return None
     return Hold(
         reason=Reason.STORM,
-        detail=f"{len(alerting)} targets began to alert within {_span(p.limits.storm_within)}",
+        detail=f"{len(alerting)} targets began to alert within {format_duration(p.limits.storm_within)}",
     )
 
 
@@ -221,7 +222,7 @@ def breaker_trips(
     ]
     if len(failures) < limits.breaker_not_recovered:
         return None
-    return f"{len(failures)} actions did not bring recovery within {_span(limits.breaker_within)}"
+    return f"{len(failures)} actions did not bring recovery within {format_duration(limits.breaker_within)}"
 
 
 def _pauses(p: Proposal) -> list[Pause]:
@@ -246,7 +247,9 @@ def _over(times: list[datetime], most: int, per: timedelta, reason: Reason, now:
     if len(inside) < most:
         return None
     until = inside[len(inside) - most] + per
-    return Hold(reason=reason, detail=f"{len(inside)} of {most} actions in {_span(per)}", until=until)
+    return Hold(
+        reason=reason, detail=f"{len(inside)} of {most} actions in {format_duration(per)}", until=until
+    )
 
 
 def _ours_rolled_it(situation: Situation) -> bool:
@@ -263,11 +266,3 @@ def _condition_words(situation: Situation) -> str:
     if sample.value is None:
         return sample.detail
     return f"our query says {sample.value:.4g}, good is {situation.playbook.verify.good}"
-
-
-def _span(span: timedelta) -> str:
-    seconds = span.total_seconds()
-    for unit, size in (("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
