@@ -76,6 +76,9 @@ class Attempt:
     intent: Intent
     state: AttemptState
     intended_at: datetime
+    tries: int = 0
+    maybe_sent: bool = False
+    """Set before each sending, cleared by an answer that rules an effect out."""
     applied_at: datetime | None = None
     applied_generation: int | None = None
     rolled_out_at: datetime | None = None

@@ -1,0 +1,206 @@
+"""What a worker reads and writes about the incident it has claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_, select, update
+
+from remediator.adapters.journal.intake import Intake
+from remediator.adapters.journal.records import attempt_from, incident_from, pause_from, sample_to_record
+from remediator.adapters.journal.schema import attempts, episodes, gate, incidents, pauses
+from remediator.core.actions import Target, intent_to_record, kind_of
+from remediator.core.alerts import Alert, AlertStatus
+from remediator.core.decisions import History, Opening
+from remediator.core.incidents import BREAKER, Attempt, AttemptState, Incident, Phase, check_transition
+from remediator.core.intake import Admission
+from remediator.core.policy import Limits
+from remediator.core.reasons import Reason
+from remediator.ports import Claim, LeaseLost
+
+_IN_FLIGHT = [state.value for state in AttemptState if state.in_flight]
+
+
+class Transaction(Intake):
+    """One transaction: all of it is recorded, or nothing."""
+
+    def lock_decisions(self) -> None:
+        """Wait until no other transaction decides. SQLite has only one writer anyway."""
+        if self._dialect != "sqlite":
+            self._db.execute(select(gate.c.id).with_for_update()).all()
+
+    def refresh(self, claim: Claim) -> Incident:
+        """The incident as it is now. Raises LeaseLost."""
+        row = self._db.execute(select(incidents).where(self._held(claim))).one_or_none()
+        if row is None:
+            raise LeaseLost(f"incident {claim.incident.id}")
+        return incident_from(row)
+
+    def firing(self, incident_id: int) -> bool:
+        """Whether an alert of the incident is firing."""
+        query = select(episodes.c.id).where(episodes.c.incident_id == incident_id, episodes.c.firing).limit(1)
+        return self._db.execute(query).first() is not None
+
+    def attempts_of(self, incident_id: int) -> tuple[Attempt, ...]:
+        """The attempts of the incident, oldest first."""
+        query = select(attempts).where(attempts.c.incident_id == incident_id).order_by(attempts.c.id)
+        return tuple(attempt_from(row) for row in self._db.execute(query))
+
+    def history(self, limits: Limits, *, now: datetime) -> History:
+        """What the guardrails need to know of the past, all targets."""
+        recent = select(attempts).where(
+            or_(attempts.c.intended_at > now - limits.longest, attempts.c.state.in_(_IN_FLIGHT))
+        )
+        opened = (
+            select(incidents.c.namespace, incidents.c.deployment, func.max(incidents.c.opened_at).label("at"))
+            .where(incidents.c.opened_at > now - limits.storm_within)
+            .group_by(incidents.c.namespace, incidents.c.deployment)
+        )
+        active = select(pauses).where(pauses.c.ended_at.is_(None)).order_by(pauses.c.id)
+        reset = select(func.max(pauses.c.ended_at)).where(pauses.c.by == BREAKER)
+        return History(
+            attempts=tuple(attempt_from(row) for row in self._db.execute(recent)),
+            openings=tuple(
+                Opening(target=Target(row.namespace, row.deployment), at=row.at)
+                for row in self._db.execute(opened)
+            ),
+            pauses=tuple(pause_from(row) for row in self._db.execute(active)),
+            breaker_reset_at=self._db.execute(reset).scalar(),
+        )
+
+    def intend(self, attempt: Attempt) -> Attempt:
+        """Write a new attempt as intended; returns it with its number."""
+        values = {
+            "incident_id": attempt.incident_id,
+            "namespace": attempt.target.namespace,
+            "deployment": attempt.target.deployment,
+            "step": attempt.step,
+            "kind": kind_of(attempt.intent),
+            "intent": intent_to_record(attempt.intent),
+            "intended_at": attempt.intended_at,
+            "ready_before": attempt.ready_before,
+            "value_before": attempt.value_before,
+            **_progress(attempt),
+        }
+        row = self._db.execute(attempts.insert().returning(attempts.c.id), values).one()
+        return replace(attempt, id=row.id)
+
+    def update_attempt(self, attempt: Attempt) -> None:
+        """Write the attempt's present state."""
+        self._db.execute(update(attempts).where(attempts.c.id == attempt.id).values(**_progress(attempt)))
+
+    def save(
+        self,
+        claim: Claim,
+        *,
+        phase: Phase,
+        next_at: datetime,
+        now: datetime,
+        keep: bool = False,
+        **changes: Any,
+    ) -> Claim:
+        """Move the incident to a phase, or keep it there, and release the lease unless `keep`.
+
+        Raises LeaseLost, and IllegalTransition.
+        """
+        check_transition(claim.incident.phase, phase)
+        if phase is not claim.incident.phase:
+            changes = {
+                "phase_since": now,
+                "held_since": None,
+                "hold_reason": None,
+                "well_since": None,
+                **changes,
+            }
+        if not keep:
+            changes |= {"lease_owner": None, "lease_until": 0}
+        row = self._db.execute(
+            update(incidents)
+            .where(self._held(claim))
+            .values(
+                phase=phase.value,
+                # A signal that came while we worked must not be lost: then it is due at once.
+                next_at=case((incidents.c.signals != claim.signals, now), else_=next_at),
+                claims=0,
+                **changes,
+            )
+            .returning(incidents)
+        ).one_or_none()
+        if row is None:
+            raise LeaseLost(f"incident {claim.incident.id}")
+        return replace(claim, incident=incident_from(row), claims=0)
+
+    def unattended_alert(
+        self, target: Target, *, other_than: str, playbooks: Iterable[str]
+    ) -> Admission | None:
+        """A firing alert of another playbook on the target whose incident is closed."""
+        query = (
+            select(episodes)
+            .where(
+                episodes.c.namespace == target.namespace,
+                episodes.c.deployment == target.deployment,
+                episodes.c.firing,
+                episodes.c.alert != other_than,
+                episodes.c.alert.in_(list(playbooks)),
+            )
+            .order_by(episodes.c.id)
+            .limit(1)
+        )
+        row = self._db.execute(query).one_or_none()
+        if row is None:
+            return None
+        alert = Alert(
+            fingerprint=row.fingerprint,
+            status=AlertStatus.FIRING,
+            labels=row.labels,
+            annotations={},
+            starts_at=row.starts_at,
+        )
+        return Admission(alert=alert, reason=Reason.STILL_FIRING, target=target)
+
+    def adopt_episodes(self, incident_id: int, admission: Admission) -> None:
+        """Hand the target's firing episodes of that alert over to a new incident."""
+        if admission.target is None:
+            raise ValueError("an incident needs a target")
+        self._db.execute(
+            update(episodes)
+            .where(
+                episodes.c.namespace == admission.target.namespace,
+                episodes.c.deployment == admission.target.deployment,
+                episodes.c.alert == admission.alert.name,
+                episodes.c.firing,
+            )
+            .values(incident_id=incident_id, reason=admission.reason.value)
+        )
+
+    def engage_pause(self, *, scope: str, by: str, why: str, until: datetime | None, now: datetime) -> int:
+        """Stop acting within the scope; returns the pause's number."""
+        values = {"scope": scope, "by": by, "why": why, "since": now, "until": until}
+        row = self._db.execute(pauses.insert().returning(pauses.c.id), values).one()
+        number: int = row.id
+        return number
+
+    def _held(self, claim: Claim) -> Any:
+        return and_(
+            incidents.c.id == claim.incident.id,
+            incidents.c.lease_owner == claim.owner,
+            incidents.c.fence == claim.fence,
+        )
+
+
+def _progress(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "state": attempt.state.value,
+        "tries": attempt.tries,
+        "maybe_sent": attempt.maybe_sent,
+        "applied_at": attempt.applied_at,
+        "applied_generation": attempt.applied_generation,
+        "rolled_out_at": attempt.rolled_out_at,
+        "ended_at": attempt.ended_at,
+        "verdict": attempt.verdict.value if attempt.verdict else None,
+        "reason": attempt.reason.value if attempt.reason else None,
+        "samples": [sample_to_record(sample) for sample in attempt.samples],
+    }
