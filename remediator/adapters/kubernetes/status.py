@@ -1,0 +1,143 @@
+"""How far a rollout is, in the words a person would use.
+
+`completion` follows `kubectl rollout status` (pkg/polymorphichelpers/rollout_status.go): the change
+observed, all replicas updated, the old ones gone, the new ones available. `rolled_out` asks something
+else: whether the last rollout came to its end once; pods that become unready later do not reopen it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from remediator.adapters.kubernetes.objects import (
+    RESTARTED_AT,
+    Json,
+    condition,
+    digest_of,
+    generation_of,
+    mapping,
+    moment,
+    number,
+    parse_time,
+    restarted_at,
+    template_of,
+    text,
+    uid_of,
+    value_at,
+    wanted_replicas,
+)
+from remediator.adapters.kubernetes.revisions import ROLLED_OUT
+from remediator.core.actions import Intent, RestartIntent, ScaleIntent, UndoIntent
+from remediator.core.execution import Rollout, RolloutState
+
+DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+_SAYS_NOTHING = ("", "DeploymentPaused", "DeploymentResumed")
+"""Reasons of the Progressing condition that leave it to the counts."""
+
+
+def ready_replicas(deployment: Json) -> int:
+    return number(deployment, "status", "readyReplicas")
+
+
+def deadline_exceeded(deployment: Json) -> bool:
+    return text(condition(deployment, "Progressing"), "reason") == DEADLINE_EXCEEDED
+
+
+def rolled_out(deployment: Json) -> tuple[bool, str]:
+    """Whether the last rollout came to its end, and how far it is."""
+    missing = _observed(deployment) or _updated(deployment)
+    if missing:
+        return False, missing
+    reason = text(condition(deployment, "Progressing"), "reason")
+    unavailable = _available(deployment)
+    if reason == ROLLED_OUT or (reason in _SAYS_NOTHING and not unavailable):
+        return True, _complete(deployment)
+    return False, unavailable or f"the controller says {reason or 'nothing'} of its progress"
+
+
+def judge_rollout(deployment: Json, intent: Intent, *, generation: int, since: datetime) -> Rollout:
+    """How far the rollout of our write is."""
+    ready = ready_replicas(deployment)
+    if uid_of(deployment) != intent.uid:
+        return Rollout(
+            state=RolloutState.FAILED, detail="the Deployment was deleted and made anew", ready=ready
+        )
+    if foreign := overridden(deployment, intent):
+        return Rollout(state=RolloutState.OVERRIDDEN, detail=foreign, ready=ready)
+    # Any later generation includes ours, so having observed the present one is having observed ours.
+    missing = _observed(deployment, at_least=generation)
+    if missing:
+        return Rollout(state=RolloutState.WAITING, detail=missing, ready=ready)
+    if failed := _deadline_passed(deployment, since):
+        return Rollout(state=RolloutState.FAILED, detail=failed, ready=ready)
+    missing = _updated(deployment) or _available(deployment)
+    if missing:
+        return Rollout(state=RolloutState.WAITING, detail=missing, ready=ready)
+    return Rollout(state=RolloutState.COMPLETE, detail=_complete(deployment), ready=ready)
+
+
+def overridden(deployment: Json, intent: Intent) -> str | None:
+    """What somebody changed after our write, or None while what we wrote still stands."""
+    match intent:
+        case ScaleIntent(replicas_to=wanted):
+            live = wanted_replicas(deployment)
+            return None if live == wanted else f"somebody set {live} replicas after our {wanted}"
+        case RestartIntent(restarted_at=written):
+            if restarted_at(deployment) == parse_time(written):
+                return None
+            live_mark = text(template_of(deployment), "metadata", "annotations", RESTARTED_AT)
+            return (
+                f"somebody changed the template: {RESTARTED_AT} is {live_mark or 'gone'}, ours was {written}"
+            )
+        case UndoIntent(target_digest=digest, revision=revision):
+            if digest_of(deployment) == digest:
+                return None
+            return f"somebody changed the template after our undo to revision {revision}"
+
+
+def _deadline_passed(deployment: Json, since: datetime) -> str | None:
+    """The controller leaves an old verdict in place until it sees progress; that one is not about us."""
+    if not deadline_exceeded(deployment):
+        return None
+    progress = condition(deployment, "Progressing")
+    said_at = moment(progress, "lastUpdateTime")
+    if said_at is None or said_at <= since:
+        return None
+    return f"progress deadline exceeded: {text(progress, 'message') or 'no progress'}"
+
+
+def _observed(deployment: Json, at_least: int = 0) -> str | None:
+    wanted = max(generation_of(deployment), at_least)
+    seen = number(deployment, "status", "observedGeneration")
+    if seen >= wanted:
+        return None
+    return f"waiting for the controller to observe generation {wanted}, it is at {seen}"
+
+
+def _updated(deployment: Json) -> str | None:
+    wanted, status = wanted_replicas(deployment), mapping(deployment, "status")
+    updated, replicas = number(status, "updatedReplicas"), number(status, "replicas")
+    if updated < wanted:
+        return f"{updated} of {wanted} new replicas have been updated{_paused(deployment)}"
+    if updated > wanted:
+        return f"{updated - wanted} surplus replicas are still to be terminated"
+    if replicas > updated:
+        return f"{replicas - updated} old replicas are still to be terminated{_paused(deployment)}"
+    return None
+
+
+def _available(deployment: Json) -> str | None:
+    status = mapping(deployment, "status")
+    updated, available = number(status, "updatedReplicas"), number(status, "availableReplicas")
+    return f"{available} of {updated} updated replicas are available" if available < updated else None
+
+
+def _paused(deployment: Json) -> str:
+    return " (rollouts are paused)" if value_at(deployment, "spec", "paused") is True else ""
+
+
+def _complete(deployment: Json) -> str:
+    return (
+        f"rollout complete: {number(deployment, 'status', 'updatedReplicas')} of "
+        f"{wanted_replicas(deployment)} replicas updated, {ready_replicas(deployment)} ready"
+    )
