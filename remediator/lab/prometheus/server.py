@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _RETENTION_MS = 360 * MINUTE_MS
 _SHORTEST_RETENTION_MS = 10 * MINUTE_MS
+_LOOKS_PER_INTERVAL = 5
 _OK, _SERVER_ERROR = range(200, 300), range(500, 600)
 
 
@@ -76,7 +77,7 @@ class LabPrometheus:
         evaluation = min((group.interval_ms for group in self.groups), default=MINUTE_MS) / 1000
         self._start(self._server.serve_forever)
         self._start(lambda: self._every(self.scrape_interval, self._scrape))
-        self._start(lambda: self._every(min(evaluation, self.scrape_interval), self.evaluate_due))
+        self._start(lambda: self._every(evaluation / _LOOKS_PER_INTERVAL, self.evaluate_due))
         if self.webhook is not None:
             self._start(
                 lambda: self._every(min(1.0, self._notifications.routing.group_wait or 1.0) / 4, self._notify)
@@ -116,7 +117,8 @@ class LabPrometheus:
         with self._lock:
             for group in self.groups:
                 if group.due_at <= now:
-                    group.due_at = now + group.interval_ms
+                    late = now - group.due_at > group.interval_ms
+                    group.due_at = (now if late else group.due_at) + group.interval_ms
                     group.evaluate(self.store, now)
 
     def alerts(self) -> list[AlertNow]:
