@@ -1,0 +1,73 @@
+"""Explain: what would happen to a notification now. Observes, decides, writes nothing, does nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from remediator.core.alerts import Notification
+from remediator.core.decide import explain
+from remediator.core.decisions import Explanation
+from remediator.core.facts import Facts
+from remediator.core.incidents import Incident, Phase
+from remediator.core.intake import OPENS, Admission, admit, target_of
+from remediator.core.verification import Sample
+from remediator.lifecycle.decide import look, situation_of
+from remediator.lifecycle.world import World
+
+HYPOTHETICAL = 0
+"""Number of an incident that does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What would become of one alert, and, if it would begin an incident, what would be decided."""
+
+    admission: Admission
+    incident_id: int | None
+    """The open incident it would join."""
+    explanation: Explanation | None = None
+    facts: Facts | None = None
+    condition: Sample | None = None
+
+
+def foresee(world: World, notification: Notification, *, now: datetime) -> list[Foresight]:
+    """Say what would happen to each alert."""
+    policy = world.policy()
+    with world.journal.reading() as tx:
+        known = tx.known_episodes(notification)
+        targets = [target_of(alert) for alert in notification.alerts]
+        open_incidents = tx.open_incidents(target for target in targets if target)
+    foresights: list[Foresight] = []
+    for index, (alert, target) in enumerate(zip(notification.alerts, targets, strict=True)):
+        incident = open_incidents.get(target) if target else None
+        admission = admit(alert, policy, known=known.get(index), open_incident=incident, now=now)
+        foresights.append(_foresee(world, admission, incident, now=now))
+    return foresights
+
+
+def _foresee(world: World, admission: Admission, incident_id: int | None, *, now: datetime) -> Foresight:
+    policy, alert = world.policy(), admission.alert
+    if admission.target is None or admission.reason not in OPENS:
+        return Foresight(admission=admission, incident_id=incident_id)
+    incident = Incident(
+        id=HYPOTHETICAL,
+        target=admission.target,
+        alert=alert.name,
+        phase=Phase.DECIDING,
+        opened_at=now,
+        alert_started_at=alert.starts_at,
+        phase_since=now,
+    )
+    view = look(world, incident, policy, now=now)
+    if view is None:
+        return Foresight(admission=admission, incident_id=incident_id)
+    with world.journal.reading() as tx:
+        situation = situation_of(tx, incident, view, policy, now=now, firing=True)
+    return Foresight(
+        admission=admission,
+        incident_id=incident_id,
+        explanation=explain(situation, policy, now),
+        facts=view.facts,
+        condition=view.condition,
+    )

@@ -1,0 +1,49 @@
+"""What the flow works with, and how patiently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from remediator.core.incidents import Attempt
+from remediator.core.policy import Policy
+from remediator.ports import Claim, Cluster, Journal, Metrics
+
+LONGEST_WAIT = timedelta(minutes=1)
+"""No incident sleeps longer, so that a clock set back cannot put one to sleep for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often the worker looks again. Not policy: it bounds nothing."""
+
+    recheck: timedelta = timedelta(seconds=15)
+    """While an incident is held."""
+    poll: timedelta = timedelta(seconds=2)
+    """While a rollout is under way or the API server is asked again."""
+    lease: timedelta = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    journal: Journal
+    cluster: Cluster
+    metrics: Metrics
+    policy: Callable[[], Policy]
+    """The policy in force: it may be reloaded between two steps."""
+    pace: Pace = field(default_factory=Pace)
+
+
+def attempt_in_flight(world: World, claim: Claim) -> Attempt:
+    """The attempt that the incident's phase is about."""
+    with world.journal.reading() as tx:
+        for attempt in tx.attempts_of(claim.incident.id):
+            if attempt.state.in_flight:
+                return attempt
+    raise LookupError(f"incident {claim.incident.id} is {claim.incident.phase} without an attempt in flight")
+
+
+def soon(wanted: datetime, now: datetime) -> datetime:
+    """`wanted`, but never farther away than the longest wait."""
+    return min(wanted, now + LONGEST_WAIT)
