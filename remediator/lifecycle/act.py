@@ -91,7 +91,7 @@ def _applied(world: World, claim: Claim, attempt: Attempt, how: Recognition | Se
         tx.save(claim, phase=Phase.ROLLING_OUT, next_at=now + world.pace.poll, now=now)
 
 
-def _ask_again(world: World, claim: Claim, attempt: Attempt, detail: str, *, now: datetime) -> None:
+def _ask_again(world: World, claim: Claim, attempt: Attempt, detail: str, *, now: datetime) -> Claim | None:
     """The answer was none, or no yes: ask the object again soon, for as long as the policy is patient."""
     if now >= attempt.intended_at + world.policy().limits.patience:
         if attempt.maybe_sent:
