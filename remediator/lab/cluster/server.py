@@ -107,12 +107,13 @@ class ApiRequest(BaseHTTPRequestHandler):
         raw = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), LONGEST_BODY))
         content_type = self.headers.get("Content-Type", "").split(";")[0].strip()
         try:
-            body = _parsed(raw, content_type)
+            at_door = split.path.startswith(PREFIX)  # where `curl -d` need not say that it sends JSON
+            body = _parsed(raw, "" if at_door else content_type)
         except errors.ApiError as error:
             self._send_error(error)
             return
         request = Request(self.command, split.path, query, content_type, body)
-        if split.path.startswith(PREFIX):
+        if at_door:
             self._serve_door(request)
             return
         entry = self._entry(request)
@@ -269,7 +270,7 @@ def _parsed(raw: bytes, content_type: str) -> Any:
         return None
     if content_type == protobuf.CONTENT_TYPE:
         return protobuf.decoded(raw)
-    if content_type not in JSON_TYPES:
+    if content_type and content_type not in JSON_TYPES:  # none at all is JSON to a real server, too
         raise errors.unsupported_media_type(JSON_TYPES)
     try:
         return json.loads(raw)
