@@ -32,11 +32,18 @@ def _labels(name, **labels):
     return labels_of({NAME: name, **labels})
 
 
+def _vector(store, expr, at=NOW, lookback_ms=None):
+    value = evaluate(expr, store, at, lookback_ms=lookback_ms)
+    assert isinstance(value, list)
+    return [one for one in value if isinstance(one, Element)]
+
+
 def _values(store, expr, at=NOW):
     value = evaluate(expr, store, at)
     if not isinstance(value, list):
         return value
-    return {",".join(f"{k}={v}" for k, v in one.labels): pytest.approx(one.value) for one in value}
+    vector = _vector(store, expr, at)
+    return {",".join(f"{k}={v}" for k, v in one.labels): pytest.approx(one.value) for one in vector}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_a_stale_series_is_gone_at_once(store):
 
 def test_a_series_without_marker_stays_for_the_lookback(store):
     last = 10 * MINUTE
-    assert len(evaluate("ahsan_score", store, last + 5 * MINUTE - 1)) == 2
+    assert len(_vector(store, "ahsan_score", last + 5 * MINUTE - 1)) == 2
     assert evaluate("ahsan_score", store, last + 5 * MINUTE) == []
     assert evaluate("ahsan_score", store, last + 7_000, lookback_ms=5_000) == []
 
@@ -97,8 +104,8 @@ def test_a_range_is_open_at_the_left(store):
 
 
 def test_division_by_zero_follows_ieee(store):
-    assert [one.value for one in evaluate("ahsan_score / 0", store, NOW)] == [math.inf, math.inf]
-    assert all(math.isnan(one.value) for one in evaluate("ahsan_score * 0 / 0", store, NOW))
+    assert [one.value for one in _vector(store, "ahsan_score / 0")] == [math.inf, math.inf]
+    assert all(math.isnan(one.value) for one in _vector(store, "ahsan_score * 0 / 0"))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,6 @@ def test_an_ambiguous_match_is_an_error_and_no_choice(store, expr):
 
 def test_old_samples_are_forgotten(store):
     store.forget_old(NOW + store.retention_ms - 10 * MINUTE)
-    assert len(evaluate("ahsan_score", store, NOW)) == 2
+    assert len(_vector(store, "ahsan_score")) == 2
     store.forget_old(NOW + store.retention_ms)
     assert evaluate('{__name__=~".+"}', store, NOW) == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from remediator.lab.prometheus import compress, compress_alertmanager
+from remediator.lab.prometheus import compress, compress_alertmanager, durations
 from remediator.lab.prometheus.operators import Element, ExecutionError
 from remediator.lab.prometheus.promql import evaluate
 from remediator.lab.prometheus.rules import RecordingRule, read_groups, rule_files
@@ -170,8 +170,7 @@ def _written(labels, values):
 
 
 def _milliseconds(text):
-    minutes, seconds = re.fullmatch(r"(\d+)m(\d+)s", text).groups()
-    return (int(minutes) * 60 + int(seconds)) * 1000
+    return durations.parse_ms(text)
 
 
 def _store():

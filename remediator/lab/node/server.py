@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,13 +25,14 @@ from remediator.lab.node.pods import pod_metrics, read_pod
 from remediator.lab.node.workload import Traffic, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from remediator.lab.node.workload import PodState
 
 _POLL, _SHORTEST_POLL = 2.0, 0.2
 _RECORD_EVERY = 15.0
 _SHORTEST_USAGE_INTERVAL = 1.0
+_STOP_WITHIN = 0.05
 _DOWN = {"lab/health": "down"}
 
 
@@ -77,7 +79,10 @@ class LabNode:
     def __enter__(self) -> Self:
         with suppress(requests.RequestException):  # the cluster may come later
             self.poll()
-        for run in (*(server.serve_forever for server in self._servers), self._live):
+        listeners: list[Callable[[], None]] = [
+            partial(server.serve_forever, poll_interval=_STOP_WITHIN) for server in self._servers
+        ]
+        for run in (*listeners, self._live):
             thread = threading.Thread(target=run, daemon=True, name="lab-node")
             thread.start()
             self._threads.append(thread)

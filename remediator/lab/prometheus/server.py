@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _RETENTION_MS = 360 * MINUTE_MS
 _SHORTEST_RETENTION_MS = 10 * MINUTE_MS
 _LOOKS_PER_INTERVAL = 5
+_STOP_WITHIN = 0.05
 _OK, _SERVER_ERROR = range(200, 300), range(500, 600)
 
 
@@ -75,7 +76,7 @@ class LabPrometheus:
 
     def __enter__(self) -> Self:
         evaluation = min((group.interval_ms for group in self.groups), default=MINUTE_MS) / 1000
-        self._start(self._server.serve_forever)
+        self._start(lambda: self._server.serve_forever(poll_interval=_STOP_WITHIN))
         self._start(lambda: self._every(self.scrape_interval, self._scrape))
         self._start(lambda: self._every(evaluation / _LOOKS_PER_INTERVAL, self.evaluate_due))
         if self.webhook is not None:
