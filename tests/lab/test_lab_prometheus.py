@@ -475,6 +475,24 @@ def test_query_errors_have_prometheus_form(parameters, status, kind):
     assert (answer, body["status"], body["errorType"]) == (status, "error", kind)
 
 
+def test_query_range_answers_as_prometheus_does():
+    parameters = {"query": "up * 2", "start": "90", "end": "120", "step": "10s"}
+    status, body = _api().answer("/api/v1/query_range", parameters)
+    (series,) = body["data"]["result"]
+    assert (status, body["data"]["resultType"], series["metric"]) == (200, "matrix", {"job": "hive"})
+    assert series["values"] == [[100.0, "2"], [110.0, "2"], [120.0, "2"]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"step": "0"}, {"start": "200"}, {"step": "0.001"}, {"end": ""}, {"query": "up[1m]"}, {"query": "up{"}],
+)
+def test_query_range_refuses_what_prometheus_refuses(wrong):
+    parameters = {"query": "up", "start": "90", "end": "120", "step": "10s", **wrong}
+    status, body = _api().answer("/api/v1/query_range", parameters)
+    assert (status, body["errorType"]) == (400, "bad_data")
+
+
 def test_readiness_and_unknown_paths():
     api = _api()
     assert api.answer("/-/healthy", {})[0] == 200

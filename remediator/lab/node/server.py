@@ -11,13 +11,12 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, suppress
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import requests
 
+from remediator.lab.listener import Listener
 from remediator.lab.node.faces import requests_to
 from remediator.lab.node.kubeapi import KubeApi
 from remediator.lab.node.ledger import Ledger
@@ -25,14 +24,13 @@ from remediator.lab.node.pods import pod_metrics, read_pod
 from remediator.lab.node.workload import Traffic, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from remediator.lab.node.workload import PodState
 
 _POLL, _SHORTEST_POLL = 2.0, 0.2
 _RECORD_EVERY = 15.0
 _SHORTEST_USAGE_INTERVAL = 1.0
-_STOP_WITHIN = 0.05
 _DOWN = {"lab/health": "down"}
 
 
@@ -63,13 +61,9 @@ class LabNode:
             data = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="lab-node-data-"))
         self._ledger = Ledger(Path(data))
         self.database = self._ledger.path
-        self._servers = [
-            ThreadingHTTPServer((host, number), requests_to(self))
-            for number in (port, http_port, metrics_port)
-        ]
-        self.url, self.http_url, self.metrics_url = (
-            f"http://{host}:{server.server_address[1]}" for server in self._servers
-        )
+        ports = (port, http_port, metrics_port)
+        self._listeners = [Listener(host, number, requests_to(self)) for number in ports]
+        self.url, self.http_url, self.metrics_url = (listener.url for listener in self._listeners)
         self.sd_url = f"{self.url}/sd"
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -79,10 +73,7 @@ class LabNode:
     def __enter__(self) -> Self:
         with suppress(requests.RequestException):  # the cluster may come later
             self.poll()
-        listeners: list[Callable[[], None]] = [
-            partial(server.serve_forever, poll_interval=_STOP_WITHIN) for server in self._servers
-        ]
-        for run in (*listeners, self._live):
+        for run in (*(listener.listen for listener in self._listeners), self._live):
             thread = threading.Thread(target=run, daemon=True, name="lab-node")
             thread.start()
             self._threads.append(thread)
@@ -90,9 +81,8 @@ class LabNode:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
+        for listener in self._listeners:
+            listener.close()
         for thread in self._threads:
             thread.join(timeout=10)
         self._ledger.close()

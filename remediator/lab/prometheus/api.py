@@ -1,7 +1,7 @@
 """The HTTP face of the stand-in: the few paths of Prometheus' API that the remediator and a person use.
 
-`/api/v1/query` (GET and POST, with `time` and `lookback_delta`), `/api/v1/alerts`, `/-/ready`,
-`/-/healthy`; answers and errors have Prometheus' own form. Everything else is 404.
+`/api/v1/query` and `query_range` (GET and POST, with `time` and `lookback_delta`), `/api/v1/alerts`,
+`/-/ready`, `/-/healthy`; answers and errors have Prometheus' own form. Everything else is 404.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import promql_parser as ast
 
 from remediator.lab.prometheus.durations import parse_ms
 from remediator.lab.prometheus.notifications import rfc3339
-from remediator.lab.prometheus.operators import Element, ExecutionError
+from remediator.lab.prometheus.operators import Element, ExecutionError, Vector
 from remediator.lab.prometheus.promql import ParseError, Value, evaluate, parse
+from remediator.lab.prometheus.series import Point, Window
 from remediator.lab.prometheus.templates import format_value
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from threading import Lock
 
     from remediator.lab.prometheus.rules import RuleGroup
-    from remediator.lab.prometheus.series import SeriesStore
+    from remediator.lab.prometheus.series import Labels, SeriesStore
 
 Answer = tuple[int, Any]
+_MOST_STEPS = 11_000  # as in Prometheus
 
 
 class QueryApi:
@@ -50,6 +52,8 @@ class QueryApi:
                 )
             case "/api/v1/query":
                 return self.query(parameters)
+            case "/api/v1/query_range":
+                return self.query_range(parameters)
             case "/api/v1/alerts":
                 with self.lock:
                     return 200, {"status": "success", "data": {"alerts": alerts_json(self.groups)}}
@@ -59,19 +63,63 @@ class QueryApi:
     def query(self, parameters: dict[str, str]) -> Answer:
         try:
             at = _time_ms(parameters["time"]) if parameters.get("time") else time.time_ns() // 1_000_000
-            delta = parameters.get("lookback_delta")
-            lookback = _duration_ms(delta) if delta else None
+            lookback = _lookback(parameters)
             text = parameters.get("query", "")
             kind = _result_type(parse(text))
-        except ValueError as error:  # a ParseError is one
-            where = "query" if isinstance(error, ParseError) else "time or lookback_delta"
-            return 400, _error("bad_data", f'invalid parameter "{where}": {error}')
+        except ValueError as error:
+            return _bad_data(error, "time or lookback_delta")
         try:
             with self.lock:
                 value = evaluate(text, self.store, at, lookback_ms=lookback)
         except ExecutionError as error:
             return 422, _error("execution", str(error))
         return 200, {"status": "success", "data": {"resultType": kind, "result": result_json(value, at)}}
+
+    def query_range(self, parameters: dict[str, str]) -> Answer:
+        text = parameters.get("query", "")
+        try:
+            instants, lookback = _instants(parameters), _lookback(parameters)
+            kind = _result_type(parse(text))
+        except ValueError as error:
+            return _bad_data(error, "start, end, step or lookback_delta")
+        if kind == "matrix":
+            return _bad_data(ParseError("a range query needs a number or an instant vector"), "query")
+        rows: dict[Labels, list[Point]] = {}
+        try:
+            with self.lock:
+                for at in instants:
+                    for one in _vector(evaluate(text, self.store, at, lookback_ms=lookback)):
+                        rows.setdefault(one.labels, []).append(Point(at, one.value))
+        except ExecutionError as error:
+            return 422, _error("execution", str(error))
+        result = result_json(
+            [Window(labels, points, instants.start, instants.stop) for labels, points in rows.items()], 0
+        )
+        return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+
+def _vector(value: Value) -> Vector:
+    if not isinstance(value, list):
+        return [Element((), value)]
+    return [one for one in value if isinstance(one, Element)]
+
+
+def _instants(parameters: dict[str, str]) -> range:
+    start, end = _time_ms(parameters.get("start", "")), _time_ms(parameters.get("end", ""))
+    step = _duration_ms(parameters.get("step", ""))
+    if step <= 0 or not 0 <= (end - start) / step <= _MOST_STEPS:
+        raise ValueError(f"the end is before the start, or the step gives over {_MOST_STEPS} points or none")
+    return range(start, end + 1, step)
+
+
+def _lookback(parameters: dict[str, str]) -> int | None:
+    delta = parameters.get("lookback_delta")
+    return _duration_ms(delta) if delta else None
+
+
+def _bad_data(error: ValueError, others: str) -> Answer:
+    where = "query" if isinstance(error, ParseError) else others
+    return 400, _error("bad_data", f'invalid parameter "{where}": {error}')
 
 
 def _error(kind: str, message: str) -> dict[str, str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote_plus
 
 import requests
 import yaml
 
+from remediator.lab.listener import Listener
 from remediator.lab.prometheus.api import QueryApi, requests_of
 from remediator.lab.prometheus.compress import compress
 from remediator.lab.prometheus.notifications import AlertNow, Notifications, Outcome
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _RETENTION_MS = 360 * MINUTE_MS
 _SHORTEST_RETENTION_MS = 10 * MINUTE_MS
 _LOOKS_PER_INTERVAL = 5
-_STOP_WITHIN = 0.05
 _OK, _SERVER_ERROR = range(200, 300), range(500, 600)
 
 
@@ -62,9 +61,8 @@ class LabPrometheus:
         )
         self._lock = threading.Lock()
         self._api = QueryApi(self.store, self.groups, self._lock)
-        self._server = ThreadingHTTPServer((host, port), requests_of(self._api.answer))
-        self._server.daemon_threads = True
-        self.url = f"http://{host}:{self._server.server_address[1]}"
+        self._listener = Listener(host, port, requests_of(self._api.answer))
+        self.url = self._listener.url
         self._scraper = Scraper(self.store, self._lock, sd_url, fixed=list(targets))
         self._notifications = Notifications(
             routing or compressed_routing(speed), speed=speed, external_url=self.url
@@ -76,7 +74,7 @@ class LabPrometheus:
 
     def __enter__(self) -> Self:
         evaluation = min((group.interval_ms for group in self.groups), default=MINUTE_MS) / 1000
-        self._start(lambda: self._server.serve_forever(poll_interval=_STOP_WITHIN))
+        self._start(self._listener.listen)
         self._start(lambda: self._every(self.scrape_interval, self._scrape))
         self._start(lambda: self._every(evaluation / _LOOKS_PER_INTERVAL, self.evaluate_due))
         if self.webhook is not None:
@@ -87,8 +85,7 @@ class LabPrometheus:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._listener.close()
         for thread in self._threads:
             thread.join(timeout=10)
         self._scraper.close()
