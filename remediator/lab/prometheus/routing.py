@@ -64,13 +64,17 @@ class Routing:
         return any(inhibition.mutes(labels, firing) for inhibition in self.inhibitions)
 
     def group_key(self, labels: Mapping[str, str]) -> str:
-        route = ",".join(f"{one.name}{one.op}{json.dumps(one.value)}" for one in self.matchers)
-        group = ", ".join(f"{name}={json.dumps(labels[name])}" for name in sorted(labels))
+        route = ",".join(f"{one.name}{one.op}{_quoted(one.value)}" for one in self.matchers)
+        group = ", ".join(f"{name}={_quoted(labels[name])}" for name in sorted(labels))
         return f"{{}}/{{{route}}}:{{{group}}}"
 
 
 def _all(matchers: Iterable[LabelMatcher], labels: Mapping[str, str]) -> bool:
     return all(matcher.matches(labels) for matcher in matchers)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def read_matcher(text: str) -> LabelMatcher:
