@@ -123,6 +123,14 @@ class JournalTransaction(Protocol):
         """The incident as it is now. Raises LeaseLost."""
         ...
 
+    def incident(self, number: int) -> Incident | None:
+        """An incident by its number."""
+        ...
+
+    def note_person(self, number: int, *, now: datetime, **changes: Any) -> None:
+        """Write what a person said about an incident, and make it due."""
+        ...
+
     def firing(self, incident_id: int) -> bool:
         """Whether an alert of the incident is firing."""
         ...
@@ -153,7 +161,7 @@ class JournalTransaction(Protocol):
         keep: bool = False,
         **changes: Any,
     ) -> Claim:
-        """Move the incident to a phase, or keep it there; release the lease unless `keep`. Raises LeaseLost."""
+        """Move the incident to a phase, or keep it there, and release it unless `keep`. Raises LeaseLost."""
         ...
 
     def unattended_alert(
@@ -184,4 +192,8 @@ class Journal(Protocol):
 
     def claim(self, owner: str, *, lease: timedelta, now: datetime) -> Claim | None:
         """Lease one due incident in a phase that this build can advance."""
+        ...
+
+    def release(self, claim: Claim) -> None:
+        """Give the lease back, so that another worker need not wait until it runs out."""
         ...

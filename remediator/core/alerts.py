@@ -23,6 +23,7 @@ CLOCK_SKEW = timedelta(hours=1)
 """How far in the future an alert may start: Prometheus' clock is not ours."""
 
 _MAX_TEXT = 4096
+_MAX_COUNT = 2**31 - 1
 _ZERO_TIME_YEAR = 1
 
 
@@ -101,7 +102,7 @@ def parse_notification(body: object) -> Notification:
         receiver=_text(body.get("receiver", ""), "receiver"),
         alerts=tuple(good),
         refused=tuple(refused),
-        truncated_alerts=truncated if isinstance(truncated, int) and truncated > 0 else 0,
+        truncated_alerts=min(truncated, _MAX_COUNT) if isinstance(truncated, int) and truncated > 0 else 0,
     )
 
 
@@ -154,6 +155,8 @@ def _strings(value: object, key: str) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(text, str):
             raise _Unreadable(f'"{key}.{name}" is {_kind(text)}, not a text')
+        if not (_storable(name) and _storable(text)):
+            raise _Unreadable(f'"{key}" holds a NUL or half a surrogate pair')
         if len(name) > _MAX_TEXT or len(text) > _MAX_TEXT:
             raise _Unreadable(f'"{key}.{name[:40]}" is longer than {_MAX_TEXT} characters')
     return value
@@ -178,7 +181,14 @@ def _time(value: object, key: str) -> datetime:
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise MalformedNotification(f'"{key}" is {_kind(value)}, not a text')
+    if not _storable(value):
+        raise MalformedNotification(f'"{key}" holds a NUL or half a surrogate pair')
     return value[:_MAX_TEXT]
+
+
+def _storable(text: str) -> bool:
+    """Whether every database can keep the text: JSON may carry what UTF-8 cannot."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _kind(value: object) -> str:

@@ -103,6 +103,19 @@ class SqlJournal:
             incident=incident_from(row), owner=owner, fence=row.fence, claims=row.claims, signals=row.signals
         )
 
+    def release(self, claim: Claim) -> None:
+        """Give the lease back, so that another worker need not wait until it runs out."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(incidents)
+                .where(
+                    incidents.c.id == claim.incident.id,
+                    incidents.c.lease_owner == claim.owner,
+                    incidents.c.fence == claim.fence,
+                )
+                .values(lease_owner=None, lease_until=0)
+            )
+
     def next_due(self, *, now: datetime) -> timedelta | None:
         """How long until the next incident is due, or None when none waits."""
         with reading(self._engine) as connection:

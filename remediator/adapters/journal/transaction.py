@@ -39,6 +39,21 @@ class Transaction(Intake):
             raise LeaseLost(f"incident {claim.incident.id}")
         return incident_from(row)
 
+    def incident(self, number: int) -> Incident | None:
+        """An incident by its number."""
+        row = self._db.execute(
+            select(incidents).where(incidents.c.id == number).with_for_update()
+        ).one_or_none()
+        return incident_from(row) if row else None
+
+    def note_person(self, number: int, *, now: datetime, **changes: Any) -> None:
+        """Write what a person said about an incident, and make it due."""
+        self._db.execute(
+            update(incidents)
+            .where(incidents.c.id == number)
+            .values(**changes, next_at=now, signals=incidents.c.signals + 1)
+        )
+
     def firing(self, incident_id: int) -> bool:
         """Whether an alert of the incident is firing."""
         query = select(episodes.c.id).where(episodes.c.incident_id == incident_id, episodes.c.firing).limit(1)

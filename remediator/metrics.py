@@ -1,0 +1,181 @@
+"""What Prometheus scrapes from us. Sums come from the journal: they survive and agree on every replica.
+
+Every label value is present from the start, so that `increase()` sees the first event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from remediator import __version__
+from remediator.core.actions import ACTION_KINDS
+from remediator.core.incidents import BREAKER, Pause, Phase
+from remediator.core.reasons import Reason
+from remediator.core.verification import Verdict
+from remediator.ports import JournalUnavailable
+
+Labels = tuple[tuple[str, str], ...]
+
+_R = Reason
+_ALERT_REASONS = (
+    _R.INCIDENT_OPENED,
+    _R.INCIDENT_JOINED,
+    _R.REPEATED,
+    _R.STILL_FIRING,
+    _R.JUST_CLOSED,
+    _R.RESOLVED,
+    _R.NO_PLAYBOOK,
+    _R.NO_TARGET,
+    _R.UNKNOWN_TARGET,
+    _R.MALFORMED_ALERT,
+    _R.IMPLAUSIBLE_TIME,
+)
+_CLOSED_REASONS = (_R.RECOVERED, _R.CONDITION_CLEARED, _R.RESOLVED, _R.ACKNOWLEDGED)
+_OUTCOMES = (*(v.value for v in Verdict if v is not Verdict.PENDING), "withdrawn", "abandoned")
+
+
+def _each(label: str, values: Iterable[str]) -> list[Labels]:
+    return [((label, str(value)),) for value in values]
+
+
+COUNTERS: dict[str, tuple[str, tuple[str, ...], list[Labels]]] = {
+    "notifications": ("Notifications journaled.", (), [()]),
+    "alerts": ("Alerts received, by what became of them.", ("reason",), _each("reason", _ALERT_REASONS)),
+    "truncated_alerts": ("Alerts that Alertmanager left out of notifications.", (), [()]),
+    "incidents": (
+        "Incidents opened.",
+        ("reason",),
+        _each("reason", (_R.INCIDENT_OPENED, _R.STILL_FIRING)),
+    ),
+    "decisions": (
+        "Decisions; a hold counts once for each change of reason.",
+        ("decision", "reason"),
+        [(("decision", "act"), ("reason", _R.STEP_APPLIES.value))],
+    ),
+    "actions": ("Changes that the API server accepted.", ("action",), _each("action", ACTION_KINDS)),
+    "attempts": (
+        "Attempts ended, by outcome.",
+        ("action", "outcome"),
+        [(("action", kind), ("outcome", outcome)) for kind in ACTION_KINDS for outcome in _OUTCOMES],
+    ),
+    "unclear_answers": (
+        "Writes or reads of the API server to be asked again.",
+        ("action",),
+        _each("action", ACTION_KINDS),
+    ),
+    "act_seconds": ("Seconds from opening an incident to an accepted change, in sum.", (), [()]),
+    "escalations": ("Incidents handed to a person.", ("reason",), _each("reason", (_R.STEPS_EXHAUSTED,))),
+    "closed": ("Incidents closed.", ("reason",), _each("reason", _CLOSED_REASONS)),
+    "closed_seconds": (
+        "Seconds from opening to closing an incident, in sum.",
+        ("reason",),
+        _each("reason", _CLOSED_REASONS),
+    ),
+    "breaker_opened": ("Times the breaker opened.", (), [()]),
+}
+"""Durable counters: name in the journal -> help, label names, label sets present from the start."""
+
+
+class Sums(Protocol):
+    """The part of the journal that the metrics read."""
+
+    def counters(self) -> dict[tuple[str, Labels], float]:
+        """The durable counters."""
+        ...
+
+    def gauges(self) -> dict[str, int]:
+        """Open incidents by phase."""
+        ...
+
+    def pauses(self, *, now: datetime) -> list[Pause]:
+        """The pauses in force."""
+        ...
+
+
+class JournalCollector(Collector):
+    """Reads the journal at each scrape. Without a journal it says so, and nothing else."""
+
+    def __init__(
+        self,
+        journal: Sums,
+        *,
+        clock: Callable[[], datetime],
+        policy_digest: Callable[[], str],
+        policy_bad: Callable[[], bool],
+        worker_alive: Callable[[], bool],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._policy_digest = policy_digest
+        self._policy_bad = policy_bad
+        self._worker_alive = worker_alive
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        yield from self._process()
+        available = 1
+        try:
+            families = list(self._durable())
+        except JournalUnavailable:
+            families, available = [], 0
+        yield GaugeMetricFamily(
+            "remediator_journal_available", "Whether the journal could be read.", value=available
+        )
+        yield from families
+
+    def _process(self) -> Iterator[Metric]:
+        build = GaugeMetricFamily("remediator_build_info", "The version.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        policy = GaugeMetricFamily("remediator_policy_info", "The policy in force.", labels=["digest"])
+        policy.add_metric([self._policy_digest()], 1)
+        yield policy
+        yield GaugeMetricFamily(
+            "remediator_policy_rejected",
+            "1 while the policy file has mistakes and an older policy is in force.",
+            value=int(self._policy_bad()),
+        )
+        yield GaugeMetricFamily(
+            "remediator_worker_alive", "Whether this process' worker runs.", value=int(self._worker_alive())
+        )
+
+    def _durable(self) -> Iterator[Metric]:
+        sums = self._journal.counters()
+        for name, (text, labels, present) in COUNTERS.items():
+            family = CounterMetricFamily(f"remediator_{name}", text, labels=labels)
+            values = dict.fromkeys(present, 0.0)
+            values |= {key[1]: value for key, value in sums.items() if key[0] == name}
+            for label_set, value in sorted(values.items()):
+                family.add_metric([dict(label_set)[label] for label in labels], value)
+            yield family
+        phases = self._journal.gauges()
+        incidents = GaugeMetricFamily("remediator_open_incidents", "Open incidents.", labels=["phase"])
+        for phase in Phase:
+            if phase is not Phase.CLOSED:
+                incidents.add_metric([phase.value], phases.get(phase.value, 0))
+        yield incidents
+        pauses = self._journal.pauses(now=self._clock())
+        yield GaugeMetricFamily(
+            "remediator_pauses",
+            "Pauses that people set.",
+            value=sum(pause.by != BREAKER for pause in pauses),
+        )
+        yield GaugeMetricFamily(
+            "remediator_breaker_open",
+            "Whether the breaker is open.",
+            value=int(any(pause.by == BREAKER for pause in pauses)),
+        )
+
+
+def http_requests(registry: CollectorRegistry) -> Counter:
+    """The one counter that lives in the process: an unauthenticated request must not cost a write."""
+    return Counter(
+        "remediator_http_requests", "HTTP answers of this process.", ["endpoint", "code"], registry=registry
+    )

@@ -1,0 +1,133 @@
+"""Environment to settings: where things are. What may be done is in the policy file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from remediator.core.durations import parse_duration
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingMistake(ValueError):
+    """An environment variable cannot be used. The message names it and says what it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is set by `REMEDIATOR_` and its name in capitals."""
+
+    policy: Path = Path("policy.yaml")
+    """The policy file; it is read again when it changes."""
+    database: str = "sqlite:///remediator.db"
+    """SQLAlchemy URL of the journal, SQLite or PostgreSQL."""
+    prometheus: str = "http://127.0.0.1:9090"
+    """Base URL of the Prometheus that verification asks."""
+    kubeconfig: Path | None = None
+    """A kubeconfig file; without it the pod's service account, else KUBECONFIG or ~/.kube/config."""
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT of the webhook."""
+    token_file: Path | None = None
+    """Bearer tokens for the webhook, one a line: two are valid at once, so that they can be rotated."""
+    insecure: bool = False
+    """Run without a token; only on loopback."""
+    workers: int = 1
+    """gunicorn worker processes, each with its worker thread."""
+    threads: int = 8
+    """Web threads in each process."""
+    max_body: int = 4 * 1024 * 1024
+    """Largest accepted body in bytes."""
+    recheck: timedelta = timedelta(seconds=15)
+    """How often a held incident is looked at."""
+    poll: timedelta = timedelta(seconds=2)
+    """How often a rollout is looked at."""
+    lease: timedelta = timedelta(seconds=20)
+    """How long a worker may take for one step before another takes over."""
+    idle: timedelta = timedelta(seconds=1)
+    """How often a worker looks for incidents that another process received."""
+    log: str = "auto"
+    """json, console, or auto: console on a terminal."""
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def on_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+
+def _boolean(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+    if text.lower() not in words:
+        raise ValueError("true or false")
+    return words[text.lower()]
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise ValueError("a whole number from 1")
+    return number
+
+
+def _span(text: str) -> timedelta:
+    span = parse_duration(text)
+    if not timedelta() < span <= timedelta(minutes=1):
+        raise ValueError("a duration up to 1m, e.g. 2s")
+    return span
+
+
+def _listen(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("HOST:PORT, e.g. 0.0.0.0:8080")
+    return text
+
+
+def _log(text: str) -> str:
+    if text not in ("auto", "json", "console"):
+        raise ValueError("auto, json or console")
+    return text
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "policy": Path,
+    "kubeconfig": Path,
+    "token_file": Path,
+    "insecure": _boolean,
+    "workers": _positive,
+    "threads": _positive,
+    "max_body": _positive,
+    "recheck": _span,
+    "poll": _span,
+    "lease": _span,
+    "idle": _span,
+    "listen": _listen,
+    "log": _log,
+}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"REMEDIATOR_{name.upper()}"
+
+
+def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Read the settings; an override that is not None wins. Raises SettingMistake."""
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environ.get(variable(field.name))
+        if text is None:
+            continue
+        try:
+            values[field.name] = _READERS.get(field.name, str)(text)
+        except ValueError as error:
+            raise SettingMistake(f"{variable(field.name)}={text!r}: it takes {error}") from None
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**values)

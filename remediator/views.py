@@ -1,0 +1,132 @@
+"""What is shown of the journal and of decisions, as JSON values: the same for HTTP and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from remediator.core.alerts import Notification
+from remediator.core.incidents import Attempt, Incident
+from remediator.core.intake import Admission
+from remediator.lifecycle import Foresight, Receipt
+from remediator.lifecycle.decide import weighed
+
+MOST_TOLD = 100
+"""Alerts of one notification that an answer names; the journal has them all."""
+
+
+class Story(Protocol):
+    """One incident with everything that happened, as the journal tells it."""
+
+    @property
+    def incident(self) -> Incident: ...
+    @property
+    def attempts(self) -> tuple[Attempt, ...]: ...
+    @property
+    def alerts(self) -> tuple[Mapping[str, Any], ...]: ...
+    @property
+    def events(self) -> tuple[Mapping[str, Any], ...]: ...
+    @property
+    def broken_at(self) -> int | None: ...
+
+
+def received(receipt: Receipt) -> dict[str, Any]:
+    """The answer to a stored notification, as JSON values."""
+    return {
+        "notification": receipt.notification_id,
+        "outcomes": dict(Tally(admission.reason.value for admission, _ in receipt.admissions)),
+        "refused": receipt.refused,
+        "alerts": [
+            {**_admission_record(admission), "incident": incident}
+            for admission, incident in receipt.admissions[:MOST_TOLD]
+        ],
+    }
+
+
+def explained(notification: Notification, foresights: list[Foresight]) -> dict[str, Any]:
+    """What would happen to a notification, as JSON values."""
+    return {
+        "alerts": [foresight_record(foresight) for foresight in foresights],
+        "refused": [
+            {"index": refused.index, "reason": refused.reason.value, "detail": refused.detail}
+            for refused in notification.refused
+        ],
+    }
+
+
+def foresight_record(foresight: Foresight) -> dict[str, Any]:
+    record = _admission_record(foresight.admission) | {"incident": foresight.incident_id}
+    if foresight.explanation is None:
+        return record
+    decision = foresight.explanation.decision
+    return record | {
+        "decision": type(decision).__name__.lower(),
+        "decision_reason": decision.reason.value,
+        "decision_sentence": decision.reason.sentence,
+        "decision_detail": decision.detail,
+        "condition": asdict(foresight.condition) if foresight.condition else None,
+        "facts": {
+            fact.value: {"truth": finding.truth, "because": finding.because}
+            for fact, finding in (foresight.facts or {}).items()
+        },
+        **weighed(foresight.explanation),
+    }
+
+
+def _admission_record(admission: Admission) -> dict[str, Any]:
+    return {
+        "alert": admission.alert.name,
+        "fingerprint": admission.alert.fingerprint,
+        "status": admission.alert.status.value,
+        "target": str(admission.target) if admission.target else None,
+        "reason": admission.reason.value,
+        "sentence": admission.reason.sentence,
+    }
+
+
+def incident_record(incident: Incident) -> dict[str, Any]:
+    """One incident as JSON values; times are RFC 3339."""
+    reason = incident.reason or incident.hold_reason
+    return {
+        "id": incident.id,
+        "target": str(incident.target),
+        "alert": incident.alert,
+        "phase": incident.phase.value,
+        "reason": reason.value if reason else None,
+        "sentence": reason.sentence if reason else None,
+        "opened_at": incident.opened_at.isoformat(),
+        "alert_started_at": incident.alert_started_at.isoformat(),
+        "closed_at": incident.closed_at.isoformat() if incident.closed_at else None,
+    }
+
+
+def story_record(story: Story) -> dict[str, Any]:
+    """One incident with its timeline as JSON values."""
+    return {
+        **incident_record(story.incident),
+        "timeline_intact": story.broken_at is None,
+        "alerts": [
+            {
+                "alert": alert["alert"],
+                "fingerprint": alert["fingerprint"],
+                "starts_at": alert["starts_at"].isoformat(),
+                "firing": alert["firing"],
+            }
+            for alert in story.alerts
+        ],
+        "attempts": [json.loads(json.dumps(asdict(attempt), default=str)) for attempt in story.attempts],
+        "events": [
+            {
+                "seq": event["seq"],
+                "at": event["at"].isoformat(),
+                "kind": event["kind"],
+                "reason": event["reason"],
+                "detail": event["detail"],
+                "data": event["data"],
+            }
+            for event in story.events
+        ],
+    }

@@ -1,0 +1,99 @@
+"""Builds everything. The only module that names concrete adapters."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from remediator.adapters.journal import SqlJournal
+from remediator.adapters.kubernetes import KubernetesCluster
+from remediator.adapters.prometheus import PrometheusMetrics
+from remediator.core.policy import Policy
+from remediator.lifecycle import Lifecycle, Pace, World
+from remediator.logs import logger
+from remediator.policy_file import PolicyMistakes, parse_policy, read_policy
+from remediator.settings import Settings
+from remediator.worker import Worker
+
+
+class PolicySource:
+    """The policy in force. A changed file is read again; a bad one changes nothing and is said."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = path.read_text(encoding="utf-8")
+        self._policy = parse_policy(self._text, source=str(path))
+        self._lock = threading.Lock()
+        self._log = logger("policy")
+        self.mistakes: str | None = None
+        """Why the file as it is now cannot be used; None while it is in force."""
+
+    def current(self) -> Policy:
+        return self._policy
+
+    def reload(self) -> None:
+        """Read the file again if its text changed."""
+        with self._lock:
+            try:
+                text = self._path.read_text(encoding="utf-8")
+                if text == self._text:
+                    return
+                self._text = text
+                self._policy = parse_policy(text, source=str(self._path))
+            except (PolicyMistakes, OSError, UnicodeDecodeError) as error:
+                self._complain(str(error))
+                return
+            self.mistakes = None
+            self._log.info("policy reloaded", digest=self._policy.digest)
+
+    def _complain(self, mistakes: str) -> None:
+        if mistakes != self.mistakes:
+            self._log.error(
+                "policy not reloaded, the old one stays", kept=self._policy.digest, error=mistakes
+            )
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remediator:
+    """One wired process."""
+
+    settings: Settings
+    journal: SqlJournal
+    cluster: KubernetesCluster
+    metrics: PrometheusMetrics
+    policy: PolicySource
+    lifecycle: Lifecycle
+    worker: Worker
+
+
+def open_journal(settings: Settings) -> SqlJournal:
+    """The journal, at this build's schema. Raises JournalUnavailable."""
+    journal = SqlJournal(settings.database)
+    journal.migrate()
+    return journal
+
+
+def build(settings: Settings) -> Remediator:
+    """Wire a process. Raises PolicyMistakes, JournalUnavailable, OSError; starts nothing."""
+    policy = PolicySource(settings.policy)
+    journal = open_journal(settings)
+    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
+    cluster = KubernetesCluster.from_environment(kubeconfig)
+    metrics = PrometheusMetrics(settings.prometheus)
+    pace = Pace(recheck=settings.recheck, poll=settings.poll, lease=settings.lease)
+    world = World(journal=journal, cluster=cluster, metrics=metrics, policy=policy.current, pace=pace)
+    lifecycle = Lifecycle(world)
+    return Remediator(
+        settings=settings,
+        journal=journal,
+        cluster=cluster,
+        metrics=metrics,
+        policy=policy,
+        lifecycle=lifecycle,
+        worker=Worker(lifecycle, journal, idle=settings.idle, each_round=policy.reload),
+    )
+
+
+__all__ = ["PolicySource", "Remediator", "build", "open_journal", "read_policy"]
