@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, case, func, literal, or_, select, update
 
 from remediator.adapters.journal.intake import Intake
 from remediator.adapters.journal.records import attempt_from, incident_from, pause_from, sample_to_record
-from remediator.adapters.journal.schema import attempts, episodes, gate, incidents, pauses
+from remediator.adapters.journal.schema import Instant, attempts, episodes, gate, incidents, pauses
 from remediator.core.actions import Target, intent_to_record, kind_of
 from remediator.core.alerts import Alert, AlertStatus
 from remediator.core.decisions import History, Opening
@@ -138,7 +138,10 @@ class Transaction(Intake):
             .values(
                 phase=phase.value,
                 # A signal that came while we worked must not be lost: then it is due at once.
-                next_at=case((incidents.c.signals != claim.signals, now), else_=next_at),
+                next_at=case(
+                    (incidents.c.signals != claim.signals, literal(now, Instant)),
+                    else_=literal(next_at, Instant),
+                ),
                 claims=0,
                 **changes,
             )
