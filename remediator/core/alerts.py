@@ -85,7 +85,7 @@ def parse_notification(body: object) -> Notification:
     if not isinstance(body, dict):
         raise MalformedNotification(f"the body is a JSON {_kind(body)}, not an object")
     if body.get("version") != "4":
-        raise MalformedNotification(f'"version" is {body.get("version")!r}, not "4"')
+        raise MalformedNotification(f'"version" is {_short(body.get("version"))}, not "4"')
     alerts = body.get("alerts")
     if not isinstance(alerts, list):
         raise MalformedNotification(f'"alerts" is {_kind(alerts)}, not a list')
@@ -123,7 +123,7 @@ def _parse_alert(item: object) -> Alert:
     try:
         status = AlertStatus(item.get("status", ""))
     except ValueError:
-        raise _Unreadable(f'"status" is {item.get("status")!r}, not "firing" or "resolved"') from None
+        raise _Unreadable(f'"status" is {_short(item.get("status"))}, not "firing" or "resolved"') from None
     labels = _strings(item.get("labels"), "labels")
     if not labels.get("alertname"):
         raise _Unreadable('the label "alertname" is missing or empty')
@@ -153,10 +153,10 @@ def _strings(value: object, key: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise _Unreadable(f'"{key}" is {_kind(value)}, not an object')
     for name, text in value.items():
-        if not isinstance(text, str):
-            raise _Unreadable(f'"{key}.{name}" is {_kind(text)}, not a text')
-        if not (_storable(name) and _storable(text)):
+        if not _storable(name) or (isinstance(text, str) and not _storable(text)):
             raise _Unreadable(f'"{key}" holds a NUL or half a surrogate pair')
+        if not isinstance(text, str):
+            raise _Unreadable(f'"{key}.{name[:40]}" is {_kind(text)}, not a text')
         if len(name) > _MAX_TEXT or len(text) > _MAX_TEXT:
             raise _Unreadable(f'"{key}.{name[:40]}" is longer than {_MAX_TEXT} characters')
     return value
@@ -189,6 +189,10 @@ def _text(value: object, key: str) -> str:
 def _storable(text: str) -> bool:
     """Whether every database can keep the text: JSON may carry what UTF-8 cannot."""
     return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]
 
 
 def _kind(value: object) -> str:
