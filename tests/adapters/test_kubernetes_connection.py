@@ -129,11 +129,12 @@ def test_refused_credentials_are_loaded_anew_once(api, method):
 
     api.add(method, f"{SERVER}/x", status=401)
     link = Connection(load)
+    ways = {
+        "GET": lambda: link.get("/x"),
+        "PATCH": lambda: link.patch("/x", {}, content_type="a/b", dry_run=False),
+    }
 
-    if method == "GET":
-        answer = link.get("/x")
-    else:
-        answer = link.patch("/x", {}, content_type="a/b", dry_run=False)
+    answer = ways[method]()
 
     assert answer.status == 401
     assert [c.request.headers["Authorization"] for c in api.calls] == ["Bearer old", "Bearer new"]
