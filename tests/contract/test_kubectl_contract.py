@@ -32,6 +32,7 @@ spec:
         image: app:v1
         env:
         - {name: LEVEL, value: info}
+        - {name: EMPTY, value: ""}
         - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
         ports: [{containerPort: 8080, name: http}]
         readinessProbe: {httpGet: {path: /ready, port: 8080}}
@@ -346,6 +347,7 @@ def test_strategic_merge_keeps_what_it_does_not_name(kubectl):
     assert len(spec["containers"]) == 2
     assert {variable["name"]: variable.get("value") for variable in app["env"]} == {
         "LEVEL": "debug",
+        "EMPTY": None,
         "NODE": None,
         "NEW": "1",
     }

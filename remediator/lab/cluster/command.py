@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from typing import TYPE_CHECKING
 
 from remediator.lab.cluster.lab import LabCluster
@@ -50,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    # Blocked before any thread starts and then waited for: a handler that sets an Event can find the
+    # main thread inside Event.wait() with the Event's lock in its hands, and both wait for ever.
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
         cluster = LabCluster(
             port=args.port, speed=args.speed, token=args.token, ready_seconds=args.ready_seconds
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if args.kubeconfig:
             cluster.kubeconfig(args.kubeconfig)
         print(f"cluster: {cluster.url}", flush=True)
-        stopping.wait()
+        signal.sigwait(stop_signals)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One client's connection, down to the ways in which it can break."""
+"""One client's connection: reading a body from it, and the ways in which it can break."""
 
 from __future__ import annotations
 
@@ -8,10 +8,37 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from remediator.lab.cluster.errors import bad_request, too_large
+
 if TYPE_CHECKING:
     import threading
+    from email.message import Message
+    from io import BufferedIOBase
 
 BEAT = 0.1
+LONGEST_BODY = 3 * 1024 * 1024  # as of a real API server
+
+
+def body_of(headers: Message, stream: BufferedIOBase) -> bytes:
+    """The whole body, sent at once or in chunks (as `kubectl create --raw` does)."""
+    if headers.get("Transfer-Encoding", "").lower() == "chunked":
+        return b"".join(iter(lambda: _chunk(stream), b""))
+    length = int(headers.get("Content-Length") or 0)
+    if length > LONGEST_BODY:
+        raise too_large(LONGEST_BODY)
+    return stream.read(length)
+
+
+def _chunk(stream: BufferedIOBase) -> bytes:
+    try:
+        size = int(stream.readline().split(b";")[0], 16)
+    except ValueError as error:
+        raise bad_request("malformed chunk") from error
+    if not 0 <= size <= LONGEST_BODY:
+        raise too_large(LONGEST_BODY)
+    data = stream.read(size)
+    stream.readline()
+    return data
 
 
 def client_left(connection: socket.socket) -> bool:

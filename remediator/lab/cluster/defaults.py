@@ -6,7 +6,7 @@ a user and one read back from history are equal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remediator.lab.cluster.resources import (
     DEPLOYMENTS,
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from remediator.lab.cluster.resources import Json, Resource
 
 DEFAULT_MODE = 0o644
+# Fields of a pod that the server cannot tell from absent when they are zero, and leaves out.
+ZERO_IS_ABSENT = {
+    *("hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly"),
+    *("hostPort", "initialDelaySeconds"),
+}
 
 
 def fill_in(resource: Resource, obj: Json) -> None:
@@ -53,7 +58,20 @@ def _template(spec: Json) -> None:
     _pod(template.setdefault("spec", {}))
 
 
+def _without_zeroes(value: Any, field: str = "") -> Any:
+    """Without empty strings and the zeroes above; maps of free keys keep their empty values."""
+    if isinstance(value, list):
+        return [_without_zeroes(item) for item in value]
+    if not isinstance(value, dict) or field in {"nodeSelector", "matchLabels"}:
+        return value
+    absent = {key for key, item in value.items() if item == "" or (key in ZERO_IS_ABSENT and not item)}
+    return {key: _without_zeroes(item, key) for key, item in value.items() if key not in absent}
+
+
 def _pod(spec: Json) -> None:
+    bare = _without_zeroes(spec)
+    spec.clear()
+    spec.update(bare)
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("dnsPolicy", "ClusterFirst")

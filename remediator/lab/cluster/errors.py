@@ -137,5 +137,9 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", said + ", ".join(accepted), details={})
 
 
+def too_large(limit: int) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}", details={})
+
+
 def expired() -> ApiError:
     return ApiError(410, "Expired", "The resourceVersion for the provided watch is too old.")

@@ -79,7 +79,8 @@ class Kubelet:
             return
         how = fate(pod)
         if how == "pending":
-            self._leave_unscheduled(pod)
+            if now - life.seen >= self._pace.lasts(self._pace.ready_seconds):
+                self._leave_unscheduled(pod)
             return
         if life.scheduled is None:
             life.scheduled = now
@@ -111,11 +112,14 @@ class Kubelet:
         return self._write(stored, waiting_status(stored, self._timestamp(), "ContainerCreating"))
 
     def _run(self, pod: Json, how: str, age: float) -> None:
+        """Good or bad, nothing is known of a pod before its containers had time to start."""
+        if age < self._pace.lasts(self._pace.slow_seconds if how == "slow" else self._pace.ready_seconds):
+            return
         if how == "imagepull":
             self._pull_forever(pod)
         elif how in {"crash", "oom"}:
             self._crash(pod, how, age)
-        elif age >= self._pace.lasts(self._pace.slow_seconds if how == "slow" else self._pace.ready_seconds):
+        else:
             self._serve(pod)
 
     def _pull_forever(self, pod: Json) -> None:

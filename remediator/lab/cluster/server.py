@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
 JSON_TYPES = ("application/json", JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
-LONGEST_BODY = 3 * 1024 * 1024
 
 
 class ApiServer(ThreadingHTTPServer):
@@ -104,12 +103,13 @@ class ApiRequest(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         split = urlsplit(self.path)
         query = dict(parse_qsl(split.query, keep_blank_values=True))
-        raw = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), LONGEST_BODY))
         content_type = self.headers.get("Content-Type", "").split(";")[0].strip()
         try:
+            raw = connection.body_of(self.headers, self.rfile)
             at_door = split.path.startswith(PREFIX)  # where `curl -d` need not say that it sends JSON
             body = _parsed(raw, "" if at_door else content_type)
         except errors.ApiError as error:
+            self.close_connection = True  # part of the body may still be on the way
             self._send_error(error)
             return
         request = Request(self.command, split.path, query, content_type, body)
