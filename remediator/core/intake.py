@@ -50,7 +50,8 @@ def admit(
     if target is None:
         return Admission(alert=alert, reason=Reason.NO_TARGET)
     if not alert.firing:
-        return Admission(alert=alert, reason=Reason.RESOLVED, target=target)
+        told = known is not None and not known.firing
+        return Admission(alert=alert, reason=Reason.REPEATED if told else Reason.RESOLVED, target=target)
     return Admission(
         alert=alert, reason=_firing(alert, policy, target, known, open_incident, now), target=target
     )

@@ -25,12 +25,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One answer of our own query. Without a value, `reason` says why there is none."""
+    """One answer of our own query. Without a value, `reason` says why there is none; NaN is none."""
 
     at: datetime
     value: float | None
     reason: Reason | None = None
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.value is not None and math.isnan(self.value):
+            nothing = {"value": None, "reason": Reason.NO_DATA, "detail": "the query returned NaN"}
+            for name, value in nothing.items():
+                object.__setattr__(self, name, value)
 
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {

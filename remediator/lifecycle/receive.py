@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from remediator.core.alerts import Notification
-from remediator.core.intake import OPENS, Admission, admit, target_of
+from remediator.core.intake import OPENS, Admission, KnownEpisode, admit, target_of
 from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.lifecycle.world import World
 from remediator.ports import JournalTransaction
-
-BELONGS = OPENS | {Reason.INCIDENT_JOINED, Reason.REPEATED, Reason.RESOLVED}
-"""Admissions that tie the alert to the target's open incident."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
@@ -46,11 +42,19 @@ def receive(world: World, notification: Notification, *, body: str, now: datetim
             admission = admit(alert, policy, known=known.get(index), open_incident=incident, now=now)
             if target and admission.reason in OPENS:
                 incident = open_incidents[target] = open_incident(tx, admission, policy, now=now)
-            admissions.append((admission, incident if admission.reason in BELONGS else None))
+            admissions.append((admission, _incident_of(admission, incident, known.get(index))))
         tx.put_episodes(admissions, known=known, now=now)
         _tell_incidents(tx, admissions, now=now)
         _count(tx, notification, admissions)
     return Receipt(notification_id=number, admissions=tuple(admissions), refused=len(notification.refused))
+
+
+def _incident_of(admission: Admission, open_incident: int | None, known: KnownEpisode | None) -> int | None:
+    """The target's open incident if the alert belongs to it. What resolves belongs where it was firing."""
+    if admission.reason in OPENS or admission.reason is Reason.INCIDENT_JOINED:
+        return open_incident
+    same = known is not None and known.incident_id == open_incident
+    return open_incident if same and admission.reason in {Reason.REPEATED, Reason.RESOLVED} else None
 
 
 def open_incident(tx: JournalTransaction, admission: Admission, policy: Policy, *, now: datetime) -> int:
