@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from remediator.core.actions import intent_to_record
 from remediator.core.alerts import Notification
 from remediator.core.incidents import Attempt, Incident
 from remediator.core.intake import Admission
@@ -117,7 +118,7 @@ def story_record(story: Story) -> dict[str, Any]:
             }
             for alert in story.alerts
         ],
-        "attempts": [json.loads(json.dumps(asdict(attempt), default=str)) for attempt in story.attempts],
+        "attempts": [_attempt_record(attempt) for attempt in story.attempts],
         "events": [
             {
                 "seq": event["seq"],
@@ -130,3 +131,9 @@ def story_record(story: Story) -> dict[str, Any]:
             for event in story.events
         ],
     }
+
+
+def _attempt_record(attempt: Attempt) -> dict[str, Any]:
+    fields = asdict(attempt) | {"intent": intent_to_record(attempt.intent), "target": str(attempt.target)}
+    plain: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    return plain

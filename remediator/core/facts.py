@@ -100,6 +100,8 @@ class Observation:
     paused: bool = False
     rolled_out: bool = True
     """Whether the last rollout came to its end. Pods that fail afterwards do not reopen it."""
+    rolled_out_at: datetime | None = None
+    """When it did, by the API server's clock."""
     rollout_detail: str = ""
     progress_deadline_exceeded: bool = False
     template_changed: Between | None = None

@@ -90,9 +90,11 @@ def condition(p: Proposal) -> Objection:
 
 def rollout(p: Proposal) -> Objection:
     """Never into somebody's rollout, except to undo one that cannot finish, or to make room for it."""
-    facts = p.situation.facts
-    if not isinstance(p.situation.seen, Observation) or not facts[Fact.ROLLOUT_IN_PROGRESS].truth:
+    seen, facts = p.situation.seen, p.situation.facts
+    if not isinstance(seen, Observation):
         return None
+    if not facts[Fact.ROLLOUT_IN_PROGRESS].truth:
+        return _just_rolled_out(p, seen)
     failing = [fact for fact in HOPELESS if facts[fact].truth]
     action = p.step.action if p.step else None
     if failing and isinstance(action, RolloutUndo):
@@ -101,7 +103,21 @@ def rollout(p: Proposal) -> Objection:
         return None
     if failing and _ours_rolled_it(p.situation):
         return None
-    return Hold(reason=Reason.ROLLOUT_IN_PROGRESS, detail=p.situation.seen.rollout_detail)
+    return Hold(reason=Reason.ROLLOUT_IN_PROGRESS, detail=seen.rollout_detail)
+
+
+def _just_rolled_out(p: Proposal, seen: Observation) -> Objection:
+    """What our query says now may still be from before the rollout ended."""
+    if seen.rolled_out_at is None:
+        return None
+    settle = p.situation.playbook.verify.settle
+    ago = seen.at - seen.rolled_out_at
+    if ago >= settle or _ours_rolled_it(p.situation):
+        return None
+    detail = (
+        f"the rollout ended {ago.total_seconds():.0f} s ago; its effect shows after {format_duration(settle)}"
+    )
+    return Hold(reason=Reason.ROLLOUT_IN_PROGRESS, detail=detail, until=p.now + (settle - ago))
 
 
 def deployment_paused(p: Proposal) -> Objection:

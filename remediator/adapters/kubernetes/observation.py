@@ -29,10 +29,8 @@ from remediator.adapters.kubernetes.objects import (
 from remediator.adapters.kubernetes.quantities import usage_of
 from remediator.adapters.kubernetes.revisions import (
     REVISION,
-    current_replica_set,
-    previous_revisions,
+    History,
     revision_of,
-    template_changed,
 )
 from remediator.adapters.kubernetes.status import deadline_exceeded, ready_replicas, rolled_out
 from remediator.core.facts import Observation, PodSeen
@@ -66,7 +64,8 @@ class Reading:
 def observation_from(reading: Reading) -> Observation:
     deployment = reading.deployment
     unreadable: dict[str, str] = {}
-    pods = _current_pods(reading)
+    history = _history(reading)
+    pods = _current_pods(reading, history)
     done, detail = rolled_out(deployment)
     labels = mapping(deployment, "metadata", "labels")
     return Observation(
@@ -80,6 +79,7 @@ def observation_from(reading: Reading) -> Observation:
         ourselves=labels.get("app.kubernetes.io/name") == OUR_NAME,
         paused=value_at(deployment, "spec", "paused") is True,
         rolled_out=done,
+        rolled_out_at=rolled_out_at(deployment) if done else None,
         rollout_detail=detail,
         progress_deadline_exceeded=deadline_exceeded(deployment),
         revision=_revision(deployment),
@@ -89,36 +89,34 @@ def observation_from(reading: Reading) -> Observation:
         usage=_usage(pods, reading.metrics, unreadable),
         gitops=_gitops_marks(deployment),
         controller=_controller(deployment),
-        **_history(reading, unreadable),
+        **_past(history, reading.at, unreadable),
         unreadable=unreadable,
     )
 
 
-def _history(reading: Reading, unreadable: dict[str, str]) -> Json:
-    found = _owned_replica_sets(reading)
-    if isinstance(found, str):
-        unreadable["previous"] = unreadable["template_changed"] = found
-        return {}
-    changed = template_changed(reading.deployment, found, reading.at)
-    if changed is None:
-        unreadable["template_changed"] = "the objects carry no creation times"
-    return {"previous": previous_revisions(reading.deployment, found), "template_changed": changed}
-
-
-def _owned_replica_sets(reading: Reading) -> Listing:
+def _history(reading: Reading) -> History | str:
     if isinstance(reading.replica_sets, str):
         return reading.replica_sets
-    return controlled_by(reading.replica_sets, uid_of(reading.deployment))
+    return History(reading.deployment, controlled_by(reading.replica_sets, uid_of(reading.deployment)))
 
 
-def _current_pods(reading: Reading) -> Listing:
+def _past(history: History | str, now: datetime, unreadable: dict[str, str]) -> Json:
+    if isinstance(history, str):
+        unreadable["previous"] = unreadable["template_changed"] = history
+        return {}
+    changed = history.template_changed(now)
+    if changed is None:
+        unreadable["template_changed"] = "the objects carry no creation times"
+    return {"previous": history.previous(), "template_changed": changed}
+
+
+def _current_pods(reading: Reading, history: History | str) -> Listing:
     """The pods of the current template that are in use; those of older ReplicaSets have their own story."""
-    found = _owned_replica_sets(reading)
-    if isinstance(found, str):
-        return found
+    if isinstance(history, str):
+        return history
     if isinstance(reading.pods, str):
         return reading.pods
-    current = current_replica_set(reading.deployment, found)
+    current = history.current()
     if current is None:
         return "the current template has no ReplicaSet yet"
     return [pod for pod in controlled_by(reading.pods, uid_of(current)) if _active(pod)]

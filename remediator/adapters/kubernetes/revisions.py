@@ -9,6 +9,7 @@ controller's pkg/controller/deployment/util/deployment_util.go.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from remediator.adapters.kubernetes.objects import (
@@ -44,93 +45,99 @@ def created(thing: Json) -> datetime | None:
     return moment(thing, "metadata", "creationTimestamp")
 
 
-def current_replica_set(deployment: Json, replica_sets: list[Json]) -> Json | None:
-    """The oldest whose template equals the Deployment's; None until the controller has made it."""
-    wanted = digest_of(deployment, restarts_count=True)
-    same = [rs for rs in replica_sets if digest_of(rs, restarts_count=True) == wanted]
-    return min(same, key=lambda rs: text(rs, "metadata", "creationTimestamp"), default=None)
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who held a revision number."""
+
+    rs: Json
+    digest: str
+    first: bool
+    """Whether the ReplicaSet was new then."""
 
 
-def previous_revisions(deployment: Json, replica_sets: list[Json]) -> tuple[Revision, ...]:
-    """What the Deployment could go back to: the newest of each other template, newest first."""
-    seen = {digest_of(deployment)}
-    found: list[Revision] = []
-    for number, rs in _by_revision(replica_sets):
-        digest = digest_of(rs)
-        if digest not in seen:
-            seen.add(digest)
-            found.append(
-                Revision(replica_set_uid=uid_of(rs), number=number, digest=digest, images=images_of(rs))
-            )
-    return tuple(found)
+class History:
+    """The ReplicaSets that one Deployment controls, beside the Deployment."""
 
+    def __init__(self, deployment: Json, replica_sets: list[Json]) -> None:
+        self._deployment = deployment
+        self._digest = digest_of(deployment)
+        digested = [(rs, digest_of(rs)) for rs in replica_sets]
+        self._same = [rs for rs, digest in digested if digest == self._digest]
+        numbered = [(number, *both) for both in digested if (number := revision_of(both[0])) is not None]
+        self._newest_first = sorted(numbered, key=lambda one: one[0], reverse=True)
+        self._held = self._by_number()
 
-def template_changed(deployment: Json, replica_sets: list[Json], now: datetime) -> Between | None:
-    """When the present template, restarts aside, became the current one.
+    def current(self) -> Json | None:
+        """The oldest whose template equals the Deployment's; None until the controller has made it."""
+        wanted = digest_of(self._deployment, restarts_count=True)
+        equal = [rs for rs in self._same if digest_of(rs, restarts_count=True) == wanted]
+        return min(equal, key=lambda rs: text(rs, "metadata", "creationTimestamp"), default=None)
 
-    Exact when the ReplicaSet that brought it was made for it. When an old one came back, or the
-    history limit evicted the beginning, only bounds are known.
-    """
-    digest = digest_of(deployment)
-    held = _held(replica_sets)
-    chain = _chain(held, digest)
-    if not chain:
-        return _between(_newest_other(deployment, held, digest, below=None), now, now)
-    lowest = chain[-1]
-    rs, first = held[lowest]
-    birth = created(rs)
-    if first and birth and (lowest <= 1 or lowest - 1 in held):
-        return Between(earliest=birth, latest=birth)
-    latest = birth if first else _came_back_by(deployment, held, chain)
-    return _between(_newest_other(deployment, held, digest, below=lowest), latest or now, now)
+    def previous(self) -> tuple[Revision, ...]:
+        """What the Deployment could go back to: the newest of each other template, newest first."""
+        found: dict[str, Revision] = {}
+        for number, rs, digest in self._newest_first:
+            if digest != self._digest and digest not in found:
+                found[digest] = Revision(
+                    replica_set_uid=uid_of(rs), number=number, digest=digest, images=images_of(rs)
+                )
+        return tuple(found.values())
 
+    def template_changed(self, now: datetime) -> Between | None:
+        """When the present template, restarts aside, became the current one.
 
-def _by_revision(replica_sets: list[Json]) -> list[tuple[int, Json]]:
-    numbered = [(number, rs) for rs in replica_sets if (number := revision_of(rs)) is not None]
-    return sorted(numbered, key=lambda pair: pair[0], reverse=True)
+        Exact when the ReplicaSet that brought it was made for it. When an old one came back, or the
+        history limit evicted the beginning, only bounds are known.
+        """
+        chain = self._chain()
+        if not chain:
+            return _between(self._newest_other(below=None), now, now)
+        lowest = chain[-1]
+        bottom = self._held[lowest]
+        birth = created(bottom.rs)
+        if bottom.first and birth and (lowest <= 1 or lowest - 1 in self._held):
+            return Between(earliest=birth, latest=birth)
+        latest = birth if bottom.first else self._came_back_by(chain)
+        return _between(self._newest_other(below=lowest), latest or now, now)
 
+    def _by_number(self) -> dict[int, _Holder]:
+        held: dict[int, _Holder] = {}
+        for number, rs, digest in self._newest_first:
+            past = text(mapping(rs, "metadata", "annotations"), REVISION_HISTORY)
+            numbers = [number, *(int(part) for part in past.split(",") if part.strip().isdecimal())]
+            for one in numbers:
+                held.setdefault(one, _Holder(rs, digest, one == min(numbers)))
+        return held
 
-def _held(replica_sets: list[Json]) -> dict[int, tuple[Json, bool]]:
-    """Which ReplicaSet held each revision, and whether it was new then."""
-    held: dict[int, tuple[Json, bool]] = {}
-    for number, rs in _by_revision(replica_sets):
-        past = text(mapping(rs, "metadata", "annotations"), REVISION_HISTORY)
-        numbers = [number, *(int(part) for part in past.split(",") if part.strip().isdigit())]
-        for one in numbers:
-            held.setdefault(one, (rs, one == min(numbers)))
-    return held
+    def _chain(self) -> list[int]:
+        """The newest revisions, down as far as they are without a gap of the present template."""
+        chain: list[int] = []
+        number = max(self._held, default=0)
+        while number in self._held and self._held[number].digest == self._digest:
+            chain.append(number)
+            number -= 1
+        return chain
 
+    def _came_back_by(self, chain: list[int]) -> datetime | None:
+        """The latest moment at which the old ReplicaSet at the end of the chain can have come back."""
+        for number in reversed(chain):
+            holder = self._held[number]
+            if holder.first and (birth := created(holder.rs)):
+                return birth
+        progress = condition(self._deployment, "Progressing")
+        return moment(progress, "lastUpdateTime") if progress.get("reason") == ROLLED_OUT else None
 
-def _chain(held: dict[int, tuple[Json, bool]], digest: str) -> list[int]:
-    """The newest revisions, down as far as they are without a gap of the present template."""
-    chain: list[int] = []
-    top = max(held, default=0)
-    while top in held and digest_of(held[top][0]) == digest:
-        chain.append(top)
-        top -= 1
-    return chain
-
-
-def _came_back_by(deployment: Json, held: dict[int, tuple[Json, bool]], chain: list[int]) -> datetime | None:
-    """The latest moment at which the old ReplicaSet at the end of the chain can have come back."""
-    for number in reversed(chain):
-        rs, first = held[number]
-        if first and (birth := created(rs)):
-            return birth
-    progress = condition(deployment, "Progressing")
-    return moment(progress, "lastUpdateTime") if progress.get("reason") == ROLLED_OUT else None
-
-
-def _newest_other(
-    deployment: Json, held: dict[int, tuple[Json, bool]], digest: str, *, below: int | None
-) -> datetime | None:
-    """When the newest ReplicaSet with a different template was made: ours became current after that."""
-    births = [
-        birth
-        for number, (rs, first) in held.items()
-        if first and (below is None or number < below) and digest_of(rs) != digest and (birth := created(rs))
-    ]
-    return max(births, default=created(deployment))
+    def _newest_other(self, *, below: int | None) -> datetime | None:
+        """When the newest ReplicaSet with another template was made: ours became current after that."""
+        births = [
+            birth
+            for number, holder in self._held.items()
+            if holder.first
+            and (below is None or number < below)
+            and holder.digest != self._digest
+            and (birth := created(holder.rs))
+        ]
+        return max(births, default=created(self._deployment))
 
 
 def _between(earliest: datetime | None, latest: datetime, now: datetime) -> Between | None:
