@@ -405,6 +405,7 @@ def test_whether_it_is_rolled_out(api, cluster, *, status, reason, done, detail)
     serve(api, deployment(status={**status, "conditions": conditions}))
     seen = observed(cluster)
     assert (seen.rolled_out, seen.rollout_detail) == (done, detail)
+    assert seen.rolled_out_at == (then(50) if done and reason == "NewReplicaSetAvailable" else None)
     assert seen.progress_deadline_exceeded is (reason == "ProgressDeadlineExceeded")
 
 

@@ -36,6 +36,8 @@ READ_TRIES = 3
 LARGEST_ANSWER = 32 * 1024 * 1024
 LONGEST_QUOTE = 256
 _CHUNK = 64 * 1024
+_CONNECTIONS = 8
+"""Kept open: four reads side by side for each of two threads."""
 _TOO_MANY_REQUESTS = 429
 _UNAUTHORIZED = 401
 _SERVER_ERROR = 500
@@ -78,7 +80,7 @@ class Answer:
 
 
 class Connection:
-    """Safe to share between threads; each has its own session. To be built after a fork."""
+    """Safe to share between threads. To be built after a fork."""
 
     def __init__(
         self, load: Callable[[], Access], *, connect_timeout: float = 3.0, read_timeout: float = 10.0
@@ -86,10 +88,8 @@ class Connection:
         self._load = load
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._access = load()
+        self._line = _Line(load())
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
 
     def get(self, path: str, query: dict[str, str] | None = None) -> Answer:
         """Read, a few times if need be, but never longer than one connect and one read may take."""
@@ -116,11 +116,7 @@ class Connection:
         return self._authorized("PATCH", path, query, deadline, data=data, content_type=content_type)
 
     def close(self) -> None:
-        with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
-            self._local = threading.local()
+        self._line.adapter.close()
 
     def _read_once(self, path: str, query: dict[str, str], deadline: float) -> Answer:
         try:
@@ -134,15 +130,15 @@ class Connection:
     def _authorized(
         self, method: str, path: str, query: dict[str, str], deadline: float, **sent: Any
     ) -> Answer:
-        access = self._access
-        answer = self._exchange(access, method, path, query, deadline, **sent)
+        line = self._line
+        answer = self._exchange(line, method, path, query, deadline, **sent)
         if answer.status != _UNAUTHORIZED:
             return answer
-        return self._exchange(self._renewed(access), method, path, query, deadline, **sent)
+        return self._exchange(self._renewed(line), method, path, query, deadline, **sent)
 
     def _exchange(
         self,
-        access: Access,
+        line: _Line,
         method: str,
         path: str,
         query: dict[str, str],
@@ -152,49 +148,52 @@ class Connection:
         content_type: str | None = None,
     ) -> Answer:
         """One request, one answer."""
+        access = line.access
         headers = _headers(access, content_type)
         left = max(deadline - time.monotonic(), 0.05)
         if not access.verify:
             # The kubeconfig says so; the library would repeat it at every request.
             warnings.filterwarnings("ignore", category=InsecureRequestWarning)
         try:
-            with self._session(access).request(
-                method,
-                access.server + path,
-                params=query,
-                data=data,
-                headers=headers,
-                timeout=(min(self._connect_timeout, left), min(self._read_timeout, left)),
-                allow_redirects=False,
+            request = requests.PreparedRequest()
+            request.prepare(method, access.server + path, headers=headers, params=query, data=data)
+            with line.adapter.send(
+                request,
                 stream=True,
+                timeout=(min(self._connect_timeout, left), min(self._read_timeout, left)),
+                verify=access.verify,
+                cert=access.certificate,
+                proxies={"http": access.proxy, "https": access.proxy} if access.proxy else {},
             ) as response:
                 content = _content(response, time.monotonic() + left)
         except (requests.RequestException, HTTPError, OSError, ValueError) as failure:
             raise NoAnswer(_why(failure), sent=_may_have_arrived(failure)) from failure
         return _answer(response, content)
 
-    def _session(self, access: Access) -> requests.Session:
-        local = self._local
-        if getattr(local, "access", None) is not access:
-            outdated: requests.Session | None = getattr(local, "session", None)
-            local.access, local.session = access, _session(access)
-            with self._lock:
-                self._sessions.append(local.session)
-                if outdated is not None:
-                    self._sessions.remove(outdated)
-                    outdated.close()
-        session: requests.Session = local.session
-        return session
-
-    def _renewed(self, refused: Access) -> Access:
+    def _renewed(self, refused: _Line) -> _Line:
         """Load the credentials anew, once for all threads whose request was refused with the same ones."""
         with self._lock:
-            if self._access is refused:
+            if self._line is refused:
                 try:
-                    self._access = self._load()
+                    self._line = _Line(self._load())
                 except Exception as failure:
                     raise NoAnswer(f"the credentials were refused; {failure}", sent=False) from failure
-            return self._access
+                refused.adapter.close()
+            return self._line
+
+
+class _Line:
+    """Credentials and the connections made with them.
+
+    A requests.Session is left out on purpose: it would follow redirects, keep cookies and take .netrc
+    passwords, CA bundles and proxies from the environment, and costs as much time as the request.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.adapter = (
+            _NamedServer(access.server_name) if access.server_name else HTTPAdapter(pool_maxsize=_CONNECTIONS)
+        )
 
 
 class _NamedServer(HTTPAdapter):
@@ -202,23 +201,10 @@ class _NamedServer(HTTPAdapter):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        super().__init__()
+        super().__init__(pool_maxsize=_CONNECTIONS)
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:
         super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **settings)
-
-
-def _session(access: Access) -> requests.Session:
-    session = requests.Session()
-    # The environment would add .netrc passwords, foreign CA bundles and proxies without our say.
-    session.trust_env = False
-    session.verify = access.verify
-    session.cert = access.certificate
-    if access.proxy:
-        session.proxies = {"http": access.proxy, "https": access.proxy}
-    if access.server_name:
-        session.mount("https://", _NamedServer(access.server_name))
-    return session
 
 
 def _headers(access: Access, content_type: str | None) -> dict[str, str]:

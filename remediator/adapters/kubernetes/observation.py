@@ -32,7 +32,7 @@ from remediator.adapters.kubernetes.revisions import (
     History,
     revision_of,
 )
-from remediator.adapters.kubernetes.status import deadline_exceeded, ready_replicas, rolled_out
+from remediator.adapters.kubernetes.status import deadline_exceeded, ready_replicas, rolled_out, rolled_out_at
 from remediator.core.facts import Observation, PodSeen
 
 OPT_IN_LABEL = "remediator/enabled"

@@ -55,6 +55,12 @@ def rolled_out(deployment: Json) -> tuple[bool, str]:
     return False, unavailable or f"the controller says {reason or 'nothing'} of its progress"
 
 
+def rolled_out_at(deployment: Json) -> datetime | None:
+    """When the last rollout ended. Scaling and failing pods leave this time alone."""
+    progress = condition(deployment, "Progressing")
+    return moment(progress, "lastUpdateTime") if progress.get("reason") == ROLLED_OUT else None
+
+
 def judge_rollout(deployment: Json, intent: Intent, *, generation: int, since: datetime) -> Rollout:
     """How far the rollout of our write is."""
     ready = ready_replicas(deployment)
