@@ -16,6 +16,7 @@ from remediator.core.decisions import (
     StepVerdict,
 )
 from remediator.core.guardrails import GUARDRAILS, Proposal
+from remediator.core.incidents import AttemptState
 from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.core.steps import intent_for, weigh_steps
@@ -84,5 +85,6 @@ def _patient(hold: Hold, proposal: Proposal) -> Hold | Escalate:
 
 
 def _nothing_left(situation: Situation, steps: tuple[StepVerdict, ...]) -> Escalate:
-    reason = Reason.STEPS_EXHAUSTED if situation.tried else Reason.NO_STEP_APPLIES
+    tried = any(attempt.state is not AttemptState.WITHDRAWN for attempt in situation.tried)
+    reason = Reason.STEPS_EXHAUSTED if tried else Reason.NO_STEP_APPLIES
     return Escalate(reason=reason, detail="; ".join(f"{s.action}: {s.reason}, {s.detail}" for s in steps))
