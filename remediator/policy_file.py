@@ -76,31 +76,50 @@ class PolicyMistakes(ValueError):
 
 def read_policy(path: Path) -> Policy:
     """Read and check the file. Raises PolicyMistakes, or OSError when it cannot be read."""
-    return parse_policy(path.read_text(encoding="utf-8"), source=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PolicyMistakes(str(path), [Mistake(line=line, path="", message="not UTF-8")]) from None
+    return parse_policy(text, source=str(path))
 
 
 def parse_policy(text: str, *, source: str = "policy") -> Policy:
     """Check the text of a policy file. Raises PolicyMistakes."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise PolicyMistakes(source, [Mistake(line=line, path="", message=problem)]) from None
-    if node is None:
-        raise PolicyMistakes(source, [Mistake(line=1, path="", message="the file is empty")])
-    lines = dict(_lines(node, ()))
-    mistakes = list(_twice(node, ()))
+        node, value = _yaml(text, source)
+        lines = dict(_lines(node, ()))
+        mistakes = list(_twice(node, ()))
+    except RecursionError:
+        endless = Mistake(line=1, path="", message="the file refers to itself, or is nested too deep")
+        raise PolicyMistakes(source, [endless]) from None
     try:
-        model = PolicyModel.model_validate(yaml.safe_load(text))
+        model = PolicyModel.model_validate(value)
     except ValidationError as error:
-        shape = [_from_pydantic(item, lines) for item in error.errors()]
+        items = error.errors()
+        shape = [_from_pydantic(item, lines) for item in items if not _follows(item, items)]
         raise PolicyMistakes(source, mistakes + shape) from None
     mistakes += [_mistake(path, message, lines) for path, message in _meaning(model)]
     if mistakes:
         raise PolicyMistakes(source, mistakes)
     return _policy(model, hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def _yaml(text: str, source: str) -> tuple[yaml.Node, Any]:
+    """The text as YAML nodes, which know their lines, and as values."""
+    line = 1
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            return node, yaml.safe_load(text)
+        problem = "the file is empty"
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or "not YAML"
+    except ValueError as error:  # a value that YAML takes for a date or a number, and that is none
+        problem = str(error)
+    raise PolicyMistakes(source, [Mistake(line=line, path="", message=problem)])
 
 
 def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -129,6 +148,13 @@ def _twice(node: yaml.Node, path: KeyPath) -> Iterator[Mistake]:
             yield from _twice(value, (*path, index))
 
 
+def _follows(item: Any, items: Iterable[Any]) -> bool:
+    """Whether a list is only too short because what is in it was refused."""
+    return item["type"] == "too_short" and any(
+        other["loc"][: len(item["loc"])] == item["loc"] and other is not item for other in items
+    )
+
+
 def _from_pydantic(item: Any, lines: dict[KeyPath, int]) -> Mistake:
     path: KeyPath = tuple(item["loc"])
     message: str = item["msg"]
@@ -136,6 +162,10 @@ def _from_pydantic(item: Any, lines: dict[KeyPath, int]) -> Mistake:
         case "extra_forbidden":
             close = difflib.get_close_matches(str(path[-1]), known_keys(), n=1)
             message = f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"
+        case "invalid_key":
+            path, message = (*path[:-1], str(path[-1])), "a key has to be a text"
+        case "too_short":
+            message = "at least one is needed"
         case "missing":
             message = "this key is missing"
         case "value_error":
@@ -143,7 +173,7 @@ def _from_pydantic(item: Any, lines: dict[KeyPath, int]) -> Mistake:
         case "enum" | "literal_error":
             message = f"{item['input']!r} is not one of {item['ctx']['expected']}"
         case "string_type":
-            message = f"{item['input']!r} is not a text; a duration needs its unit, e.g. 30s"
+            message = f"{item['input']!r} is not a text: put it in quotes, with its unit or comparison"
     return _mistake(path, message, lines)
 
 
@@ -209,8 +239,8 @@ def _step_mistakes(
         given = [name for name in ("restart", "undo", "scale") if name in step.model_fields_set]
         if len(given) != 1:
             yield here, f"a step has exactly one of restart, undo, scale; this one has {len(given)}"
-        if step.scale is not None:
-            yield from _scale_mistakes(model, step.scale, (*here, "scale"))
+        if "scale" in given:
+            yield from _scale_mistakes(model, step.scale or ScaleModel(), (*here, "scale"))
 
 
 def _scale_mistakes(model: PolicyModel, scale: ScaleModel, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

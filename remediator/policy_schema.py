@@ -24,6 +24,12 @@ def _checked_duration(text: str) -> str:
     return text
 
 
+def _checked_span(text: str) -> str:
+    if not parse_duration(text):
+        raise ValueError("has to be longer than nothing")
+    return text
+
+
 def _checked_good(text: str) -> str:
     if not GOOD.fullmatch(text):
         raise ValueError(f"{text!r} is not a comparison: write e.g. '>= 95'")
@@ -31,6 +37,8 @@ def _checked_good(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_checked_duration), Field(examples=["30s", "5m", "1h"])]
+Span = Annotated[str, AfterValidator(_checked_span), Field(examples=["30s", "5m", "1h"])]
+"""A duration that bounds something: with 0 it would bound nothing."""
 Count = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -51,25 +59,25 @@ class TargetModel(Section):
 
 class PerTargetModel(Section):
     actions: Count = 3
-    per: Duration = "1h"
+    per: Span = "1h"
     per_day: Count = 8
     cooldown: Duration = "5m"
 
 
 class InAllModel(Section):
     actions: Count = 10
-    per: Duration = "1h"
+    per: Span = "1h"
     at_once: Count = 2
 
 
 class StormModel(Section):
     targets: Count = 3
-    within: Duration = "10m"
+    within: Span = "10m"
 
 
 class BreakerModel(Section):
     not_recovered: Count = 3
-    within: Duration = "1h"
+    within: Span = "1h"
 
 
 class LimitsModel(Section):
@@ -77,8 +85,8 @@ class LimitsModel(Section):
     in_all: InAllModel = InAllModel()
     storm: StormModel = StormModel()
     breaker: BreakerModel = BreakerModel()
-    patience: Duration = "15m"
-    rollout: Duration = "10m"
+    patience: Span = "15m"
+    rollout: Span = "10m"
 
 
 class ScaleModel(Section):
@@ -100,8 +108,8 @@ class VerifyModel(Section):
     good: Annotated[str, AfterValidator(_checked_good), Field(examples=[">= 95"])]
     settle: Duration = "30s"
     samples: Count = 3
-    every: Duration = "10s"
-    within: Duration = "5m"
+    every: Span = "10s"
+    within: Span = "5m"
 
 
 class PlaybookModel(Section):

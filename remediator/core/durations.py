@@ -6,8 +6,9 @@ import re
 from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_WHOLE = re.compile(r"(?:\d+(?:ms|s|m|h|d))+")
-_PART = re.compile(r"(\d+)(ms|s|m|h|d)")
+_WHOLE = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d))+")
+_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
+_LONGEST = timedelta(days=366)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -16,7 +17,13 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(
             f"{text!r} is not a duration: write a number with its unit, e.g. 500ms, 30s, 5m, 1h, 1d"
         )
-    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    try:
+        span = timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    except OverflowError:
+        span = timedelta.max
+    if span > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than {_LONGEST.days}d")
+    return span
 
 
 def format_duration(span: timedelta) -> str:
