@@ -31,7 +31,6 @@ from remediator.adapters.kubernetes.revisions import (
     REVISION,
     History,
     revision_of,
-    rolled_out_at,
 )
 from remediator.adapters.kubernetes.status import deadline_exceeded, ready_replicas, rolled_out, rolled_out_at
 from remediator.core.facts import Observation, PodSeen
