@@ -165,9 +165,9 @@ class JournalTransaction(Protocol):
         ...
 
     def unattended_alert(
-        self, target: Target, *, other_than: str, playbooks: Iterable[str]
+        self, incident_id: int, target: Target, *, other_than: str, playbooks: Iterable[str]
     ) -> Admission | None:
-        """A firing alert of another playbook on the target that has no open incident."""
+        """A firing alert of another playbook on the target that has had no incident but this closed one."""
         ...
 
     def adopt_episodes(self, incident_id: int, admission: Admission) -> None:

@@ -50,6 +50,8 @@ def close(
     tx.save(claim, phase=Phase.CLOSED, next_at=now, now=now, reason=reason.value, closed_at=now)
     tx.count("closed", {"reason": reason})
     tx.count("closed_seconds", {"reason": reason}, (now - incident.opened_at).total_seconds())
-    waiting = tx.unattended_alert(incident.target, other_than=incident.alert, playbooks=policy.playbooks)
+    waiting = tx.unattended_alert(
+        incident.id, incident.target, other_than=incident.alert, playbooks=policy.playbooks
+    )
     if waiting is not None and incident.target in policy.targets:
         tx.adopt_episodes(open_incident(tx, waiting, policy, now=now), waiting)

@@ -148,7 +148,7 @@ class SqlJournal:
                 attempts=tuple(attempt_from(attempt) for attempt in tried),
                 alerts=tuple({str(key): value for key, value in alert.items()} for alert in seen),
                 events=timeline,
-                broken_at=first_broken(timeline),
+                broken_at=first_broken(timeline, last_seq=row.last_seq, last_hash=row.last_hash),
             )
 
     def notification(self, number: int) -> str | None:

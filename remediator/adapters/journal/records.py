@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -57,9 +58,10 @@ def attempt_from(row: Row[Any]) -> Attempt:
 
 
 def sample_to_record(sample: Sample) -> dict[str, Any]:
+    finite = sample.value is None or math.isfinite(sample.value)
     return {
         "at": sample.at.isoformat(),
-        "value": sample.value,
+        "value": sample.value if finite else str(sample.value),  # JSON has no infinity
         "reason": sample.reason,
         "detail": sample.detail,
     }
@@ -68,7 +70,7 @@ def sample_to_record(sample: Sample) -> dict[str, Any]:
 def _sample_from(item: dict[str, Any]) -> Sample:
     return Sample(
         at=datetime.fromisoformat(item["at"]),
-        value=item["value"],
+        value=None if item["value"] is None else float(item["value"]),
         reason=Reason(item["reason"]) if item["reason"] else None,
         detail=item["detail"],
     )

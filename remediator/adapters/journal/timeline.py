@@ -41,7 +41,8 @@ class Timeline:
             "kind": kind,
             "reason": reason.value,
             "detail": detail,
-            "data": json.loads(json.dumps(data, default=str)),
+            # NaN and Infinity as texts: PostgreSQL's JSON does not know them.
+            "data": json.loads(json.dumps(data, default=str), parse_constant=str),
         }
         digest = event_hash(last.last_hash, event)
         self._db.execute(events.insert(), {**event, "previous_hash": last.last_hash, "hash": digest})
@@ -77,12 +78,15 @@ def event_hash(previous: str, event: Mapping[str, Any]) -> str:
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 
-def first_broken(rows: Iterable[Mapping[str, Any]]) -> int | None:
-    """The `seq` of the first event of one timeline, in order, that does not fit its predecessor."""
+def first_broken(rows: Iterable[Mapping[str, Any]], *, last_seq: int, last_hash: str) -> int | None:
+    """The `seq` of the first event of one timeline, in order, that does not fit its predecessor.
+
+    The incident knows the last one, so that a removed or added end shows too.
+    """
     previous, expected = "", 1
     for row in rows:
-        fits = row["seq"] == expected and row["previous_hash"] == previous
+        fits = row["seq"] == expected <= last_seq and row["previous_hash"] == previous
         if not fits or row["hash"] != event_hash(previous, row):
             return expected
         previous, expected = row["hash"], expected + 1
-    return None
+    return None if previous == last_hash else expected

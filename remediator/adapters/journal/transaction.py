@@ -152,15 +152,17 @@ class Transaction(Intake):
         return replace(claim, incident=incident_from(row), claims=0)
 
     def unattended_alert(
-        self, target: Target, *, other_than: str, playbooks: Iterable[str]
+        self, incident_id: int, target: Target, *, other_than: str, playbooks: Iterable[str]
     ) -> Admission | None:
-        """A firing alert of another playbook on the target whose incident is closed."""
+        """A firing alert of another playbook on the target that has had no incident but this closed one."""
         query = (
             select(episodes)
             .where(
                 episodes.c.namespace == target.namespace,
                 episodes.c.deployment == target.deployment,
                 episodes.c.firing,
+                # One that had its own, earlier incident waits until Alertmanager sends it again.
+                or_(episodes.c.incident_id == incident_id, episodes.c.incident_id.is_(None)),
                 episodes.c.alert != other_than,
                 episodes.c.alert.in_(list(playbooks)),
             )
