@@ -3,12 +3,12 @@
 import os
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from remediator.adapters.journal import SqlJournal
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "")
-"""A database that may be emptied, e.g. postgresql://postgres@localhost/test_journal."""
+"""A server on which databases named `test_...` may be made and dropped: postgresql://postgres@localhost/postgres."""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
@@ -17,13 +17,15 @@ def url(request, tmp_path):
         return f"sqlite:///{tmp_path}/journal.db"
     if not POSTGRES:
         pytest.skip("TEST_POSTGRES_URL is not set")
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "one")
-    engine = create_engine(POSTGRES.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA IF EXISTS {worker} CASCADE"))
-        connection.execute(text(f"CREATE SCHEMA {worker}"))
-    engine.dispose()
-    return f"{POSTGRES}?options=-csearch_path%3D{worker}"
+    name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
+    maker = create_engine(
+        make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with maker.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    maker.dispose()
+    return make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture
@@ -40,10 +42,3 @@ def another(url, journal):
     opened = SqlJournal(url)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def raw(journal):
-    """A connection that can do what the journal never would."""
-    with journal._engine.connect() as connection:
-        yield connection

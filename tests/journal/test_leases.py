@@ -91,10 +91,15 @@ def test_a_lease_does_not_run_out_by_our_clock(journal, another, incident):
 def test_a_late_owner_can_write_nothing(journal, another, incident):
     late = claim(journal, lease=NO_LEASE)
     claim(another, "two")
-    with pytest.raises(LeaseLost), journal.transaction() as tx:
-        tx.append(incident, "late", Reason.APPLIED, "", now=NOW)
-        tx.count("late", {})
-        tx.save(late, phase=Phase.ACTING, next_at=NOW, now=NOW)
+
+    def write_late():
+        with journal.transaction() as tx:
+            tx.append(incident, "late", Reason.APPLIED, "", now=NOW)
+            tx.count("late", {})
+            tx.save(late, phase=Phase.ACTING, next_at=NOW, now=NOW)
+
+    with pytest.raises(LeaseLost):
+        write_late()
     with pytest.raises(LeaseLost), journal.transaction() as tx:
         tx.refresh(late)
     story = journal.story(incident)

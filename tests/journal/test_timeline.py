@@ -123,12 +123,13 @@ def test_an_event_can_hold_whatever_was_seen(journal, incident):
 
 
 def test_an_event_of_a_failed_transaction_is_not_in_the_story(journal, told):
-    class Stop(Exception):
-        pass
+    def fail():
+        with journal.transaction() as tx:
+            tx.append(told, "held", Reason.NO_DATA, "", now=NOW)
+            raise KeyError
 
-    with pytest.raises(Stop), journal.transaction() as tx:
-        tx.append(told, "held", Reason.NO_DATA, "", now=NOW)
-        raise Stop
+    with pytest.raises(KeyError):
+        fail()
     story = journal.story(told)
     assert len(story.events) == 5
     assert story.broken_at is None
@@ -217,9 +218,13 @@ def test_counters_add_up_by_name_and_labels(journal, another):
 
 
 def test_a_counter_of_a_failed_transaction_does_not_count(journal):
-    with pytest.raises(ZeroDivisionError), journal.transaction() as tx:
-        tx.count("alerts", {})
-        1 / 0  # noqa: B018
+    def fail():
+        with journal.transaction() as tx:
+            tx.count("alerts", {})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert journal.counters() == {}
 
 
@@ -292,4 +297,4 @@ def test_the_incident_remembers_its_last_event(journal, told):
     with journal.reading() as tx:
         row = tx._db.execute(select(incidents.c.last_seq, incidents.c.last_hash)).one()
     assert (row.last_seq, row.last_hash) == (5, journal.story(told).events[-1]["hash"])
-    assert APEX == journal.story(told).incident.target
+    assert journal.story(told).incident.target == APEX
