@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from remediator.core.durations import parse_duration
+from remediator.core.durations import format_duration, parse_duration
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -46,7 +46,7 @@ class Settings:
     """How often a held incident is looked at."""
     poll: timedelta = timedelta(seconds=2)
     """How often a rollout is looked at."""
-    lease: timedelta = timedelta(seconds=20)
+    lease: timedelta = timedelta(seconds=25)
     """How long a worker may take for one step before another takes over."""
     idle: timedelta = timedelta(seconds=1)
     """How often a worker looks for incidents that another process received."""
@@ -111,6 +111,13 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "listen": _listen,
     "log": _log,
 }
+
+
+def shown(value: Any) -> str:
+    """Write a setting's value as its variable takes it."""
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def variable(name: str) -> str:

@@ -80,7 +80,7 @@ def build(settings: Settings) -> Remediator:
     policy = PolicySource(settings.policy)
     journal = open_journal(settings)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-    cluster = KubernetesCluster.from_environment(kubeconfig)
+    cluster = KubernetesCluster.from_environment(kubeconfig, connect_timeout=1.5, read_timeout=5.0)
     metrics = PrometheusMetrics(settings.prometheus)
     pace = Pace(recheck=settings.recheck, poll=settings.poll, lease=settings.lease)
     world = World(journal=journal, cluster=cluster, metrics=metrics, policy=policy.current, pace=pace)

@@ -15,7 +15,7 @@ from remediator.core.decisions import (
     Situation,
     StepVerdict,
 )
-from remediator.core.guardrails import GUARDRAILS, Proposal
+from remediator.core.guardrails import GUARDRAILS, LIMITS, Proposal
 from remediator.core.incidents import AttemptState
 from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
@@ -47,7 +47,11 @@ def _decision(
     situation, now = proposal.situation, proposal.now
     if well := _well_without_us(situation, now):
         return well
-    objections = [verdict.objection for verdict in guardrails if verdict.objection is not None]
+    objections = [
+        verdict.objection
+        for verdict in guardrails
+        if verdict.objection is not None and (proposal.step is not None or verdict.guardrail not in LIMITS)
+    ]
     if objections:
         first = objections[0]
         return first if isinstance(first, Escalate) else _patient(first, proposal)

@@ -40,6 +40,7 @@ class Proposal:
 
 
 def paused(p: Proposal) -> Objection:
+    """A person stopped us here: everything, the namespace, the target or the playbook."""
     for pause in _pauses(p):
         if pause.by != BREAKER:
             return Hold(
@@ -49,6 +50,7 @@ def paused(p: Proposal) -> Objection:
 
 
 def breaker(p: Proposal) -> Objection:
+    """Too many actions did not help; only a person closes the breaker again."""
     for pause in _pauses(p):
         if pause.by == BREAKER:
             return Hold(reason=Reason.BREAKER_OPEN, detail=pause.why, until=pause.until)
@@ -121,6 +123,7 @@ def _just_rolled_out(p: Proposal, seen: Observation) -> Objection:
 
 
 def deployment_paused(p: Proposal) -> Objection:
+    """The Deployment's own rollouts are paused: a change would wait unseen."""
     seen = p.situation.seen
     if isinstance(seen, Observation) and seen.paused:
         return Hold(reason=Reason.DEPLOYMENT_PAUSED, detail=f"kubectl rollout resume, {seen.uid}")
@@ -128,6 +131,7 @@ def deployment_paused(p: Proposal) -> Objection:
 
 
 def scaled_to_zero(p: Proposal) -> Objection:
+    """Somebody scaled it to 0; that is theirs to undo."""
     seen = p.situation.seen
     if isinstance(seen, Observation) and seen.replicas == 0:
         return Hold(reason=Reason.SCALED_TO_ZERO, detail="0 replicas wanted")
@@ -135,6 +139,7 @@ def scaled_to_zero(p: Proposal) -> Objection:
 
 
 def one_action_per_target(p: Proposal) -> Objection:
+    """No other action on this target is in flight."""
     for attempt in _on_target(p):
         if attempt.state.in_flight:
             return Hold(reason=Reason.ACTION_IN_FLIGHT, detail=f"attempt {attempt.id} is {attempt.state}")
@@ -142,6 +147,7 @@ def one_action_per_target(p: Proposal) -> Objection:
 
 
 def cooldown(p: Proposal) -> Objection:
+    """The last action on this target was long enough ago."""
     latest = max((a.ended_at or a.intended_at for a in _on_target(p)), default=None)
     if latest is None or p.now >= latest + p.limits.cooldown:
         return None
@@ -150,6 +156,7 @@ def cooldown(p: Proposal) -> Objection:
 
 
 def target_budget(p: Proposal) -> Objection:
+    """The target has actions left in its window and for the day."""
     limits = p.limits
     times = [a.intended_at for a in _on_target(p)]
     return _over(times, limits.target_actions, limits.target_per, Reason.TARGET_BUDGET, p.now) or _over(
@@ -158,11 +165,13 @@ def target_budget(p: Proposal) -> Objection:
 
 
 def overall_budget(p: Proposal) -> Objection:
+    """All targets together have actions left."""
     times = [a.intended_at for a in _spent(p.situation.history.attempts)]
     return _over(times, p.limits.overall_actions, p.limits.overall_per, Reason.OVERALL_BUDGET, p.now)
 
 
 def at_once(p: Proposal) -> Objection:
+    """No more than so many actions are in flight, all targets together."""
     in_flight = sum(attempt.state.in_flight for attempt in p.situation.history.attempts)
     if in_flight < p.limits.at_once:
         return None
@@ -170,6 +179,7 @@ def at_once(p: Proposal) -> Objection:
 
 
 def storm(p: Proposal) -> Objection:
+    """When many targets begin to alert at once, the cause is elsewhere."""
     since = p.now - p.limits.storm_within
     alerting = {opening.target for opening in p.situation.history.openings if opening.at > since}
     if len(alerting) < p.limits.storm_targets:
@@ -181,6 +191,7 @@ def storm(p: Proposal) -> Objection:
 
 
 def change_window(p: Proposal) -> Objection:
+    """The policy's change windows, if it has any, are open."""
     windows = p.policy.change_windows
     if not windows or any(window.contains(p.now) for window in windows):
         return None
@@ -221,6 +232,22 @@ GUARDRAILS: tuple[tuple[str, Callable[[Proposal], Objection]], ...] = (
     ("change_window", change_window),
     ("mode", mode),
 )
+
+
+LIMITS = frozenset(
+    {
+        "one_action_per_target",
+        "cooldown",
+        "target_budget",
+        "overall_budget",
+        "at_once",
+        "storm",
+        "breaker",
+        "change_window",
+        "mode",
+    }
+)
+"""Guardrails that bound an action. Where no step is left to take, they have nothing to say."""
 
 
 def breaker_trips(

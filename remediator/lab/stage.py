@@ -71,7 +71,9 @@ class Stage:
         self.directory = directory
         self.speed = speed
         self.deployments = deployments
-        self._stand_in = stand_in or not (shutil.which("prometheus") and shutil.which("alertmanager"))
+        self._prometheus = shutil.which("prometheus")
+        self._alertmanager = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+        self._stand_in = stand_in or not (self._prometheus and self._alertmanager)
         self._closing = ExitStack()
         self.remediator_url = f"http://127.0.0.1:{free_port()}"
         self.token_file = directory / "token"
@@ -112,7 +114,7 @@ class Stage:
         """Who plays Prometheus and Alertmanager."""
         if self._stand_in:
             return "the lab's stand-in (prometheus and alertmanager are not on PATH, or were not wanted)"
-        return f"{_version('prometheus')} and {_version('alertmanager')}, from PATH"
+        return f"{_version(self._prometheus)} and {_version(self._alertmanager)}, from PATH"
 
     # ------------------------------------------------------------ the cluster
 
@@ -171,7 +173,7 @@ class Stage:
         config["scrape_configs"][0]["http_sd_configs"][0]["url"] = self.node.sd_url
         address = f"127.0.0.1:{free_port()}"
         self._start(
-            "prometheus",
+            self._prometheus or "prometheus",
             f"--config.file={_written(self.directory / 'prometheus.yml', config)}",
             f"--web.listen-address={address}",
             f"--storage.tsdb.path={self.directory / 'tsdb'}",
@@ -195,7 +197,7 @@ class Stage:
             authorization["credentials_file"] = str(self.token_file)
         address = f"127.0.0.1:{free_port()}"
         self._start(
-            "alertmanager",
+            self._alertmanager or "alertmanager",
             f"--config.file={_written(self.directory / 'alertmanager.yml', config)}",
             f"--web.listen-address={address}",
             f"--storage.path={self.directory / 'alertmanager'}",
@@ -244,7 +246,7 @@ class Stage:
     def _start(
         self, program: str, *arguments: str, environ: Mapping[str, str] | None = None, name: str = ""
     ) -> None:
-        log = self._closing.enter_context((self.directory / f"{name or program}.log").open("wb"))
+        log = self._closing.enter_context((self.directory / f"{name or Path(program).name}.log").open("wb"))
         process = subprocess.Popen(
             [program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -269,10 +271,13 @@ def _answers(url: str, complaint: str) -> None:
     eventually(lambda: requests.get(url, timeout=2).ok, complaint)
 
 
-def _version(program: str) -> str:
+def _version(program: str | None) -> str:
+    if program is None:
+        return "nothing"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10)
     words = (said.stdout or said.stderr).split()
-    return f"{program} {words[2]}" if len(words) > 2 else program  # noqa: PLR2004 - "NAME, version X"
+    name = Path(program).name
+    return f"{name} {words[2]}" if len(words) > 2 else name  # noqa: PLR2004 - "NAME, version X"
 
 
 def _written(path: Path, document: Any) -> Path:

@@ -13,6 +13,7 @@ from remediator.core.reasons import Reason
 from remediator.lifecycle.world import World
 from remediator.ports import JournalTransaction
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What became of a notification."""

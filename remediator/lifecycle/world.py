@@ -22,7 +22,7 @@ class Pace:
     """While an incident is held."""
     poll: timedelta = timedelta(seconds=2)
     """While a rollout is under way or the API server is asked again."""
-    lease: timedelta = timedelta(seconds=20)
+    lease: timedelta = timedelta(seconds=25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
