@@ -162,7 +162,12 @@ def an_incident(**overrides: Any) -> Incident:
 
 
 def a_restart_intent(**overrides: Any) -> RestartIntent:
-    given: dict[str, Any] = {"uid": "uid-1", "generation": 7, "restarted_at": "2026-03-02T12:00:00Z"}
+    given: dict[str, Any] = {
+        "uid": "uid-1",
+        "generation": 7,
+        "template_digest": "new",
+        "restarted_at": "2026-03-02T12:00:00Z",
+    }
     return RestartIntent(**{**given, **overrides})
 
 

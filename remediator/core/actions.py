@@ -63,10 +63,14 @@ Action = RollingRestart | RolloutUndo | Scale
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartIntent:
-    """Set the template annotation `kubectl.kubernetes.io/restartedAt` to `restarted_at`."""
+    """Set the template annotation `kubectl.kubernetes.io/restartedAt` to `restarted_at`.
+
+    The rest of the template, by its digest, is to stay as it is: a later change is somebody else's.
+    """
 
     uid: str
     generation: int
+    template_digest: str
     restarted_at: str
 
 

@@ -91,4 +91,4 @@ def _patient(hold: Hold, proposal: Proposal) -> Hold | Escalate:
 def _nothing_left(situation: Situation, steps: tuple[StepVerdict, ...]) -> Escalate:
     tried = any(attempt.state is not AttemptState.WITHDRAWN for attempt in situation.tried)
     reason = Reason.STEPS_EXHAUSTED if tried else Reason.NO_STEP_APPLIES
-    return Escalate(reason=reason, detail="; ".join(f"{s.action}: {s.reason}, {s.detail}" for s in steps))
+    return Escalate(reason=reason, detail="; ".join(f"{s.action}: {s.detail}" for s in steps))

@@ -48,7 +48,10 @@ def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
     match action:
         case RollingRestart():
             return RestartIntent(
-                uid=seen.uid, generation=seen.generation, restarted_at=restart_timestamp(now)
+                uid=seen.uid,
+                generation=seen.generation,
+                template_digest=seen.template_digest,
+                restarted_at=restart_timestamp(now),
             )
         case RolloutUndo():
             revision = _undo_candidates(situation, seen)[0]
@@ -68,7 +71,7 @@ def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
 
 def _because(situation: Situation, step: Step) -> str:
     if not step.when:
-        return "the step has no conditions"
+        return "no earlier step applies, and this one asks for no fact"
     return "; ".join(f"{fact}: {situation.facts[fact].because}" for fact in step.when)
 
 

@@ -506,7 +506,7 @@ def test_previous_revisions_are_one_per_template_newest_first(api, cluster):
 
 # ------------------------------------------------------------ recognise
 
-RESTART = RestartIntent(uid="U", generation=7, restarted_at=at(40))
+RESTART = RestartIntent(uid="U", generation=7, template_digest=digest_of(deployment()), restarted_at=at(40))
 UNDO = UndoIntent(
     uid="U",
     generation=7,
@@ -865,6 +865,13 @@ ROLLOUTS = [
         RolloutState.OVERRIDDEN,
         "is gone, ours was",
         id="restart taken back",
+    ),
+    pytest.param(
+        RESTART,
+        deployment("app:3", restarted=at(40), metadata={"generation": 9}),
+        RolloutState.OVERRIDDEN,
+        "somebody changed the template after our restart",
+        id="image set after our restart",
     ),
     pytest.param(
         RESTART,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from remediator.core.actions import RestartIntent, RollingRestart
+from remediator.core.actions import RollingRestart
 from remediator.core.decide import decide, explain
 from remediator.core.decisions import Act, Escalate, History, Hold, Ignore
 from remediator.core.facts import Unseen
@@ -22,6 +22,7 @@ from tests.builders import (
     a_pause,
     a_playbook,
     a_policy,
+    a_restart_intent,
     a_sample,
     a_situation,
     ago,
@@ -44,7 +45,7 @@ def test_the_step_that_applies_is_taken_when_nothing_objects():
     decision = the_decision()
     assert isinstance(decision, Act)
     assert (decision.step, decision.action) == (2, RollingRestart())
-    assert decision.intent == RestartIntent(uid="uid-1", generation=7, restarted_at="2026-03-02T12:00:00Z")
+    assert decision.intent == a_restart_intent()
     assert decision.reason is Reason.STEP_APPLIES
 
 
@@ -159,7 +160,7 @@ def test_when_no_step_applies_a_person_gets_the_evidence():
     decision = the_decision(playbook=a_playbook(UNDO))
     assert isinstance(decision, Escalate)
     assert decision.reason is Reason.NO_STEP_APPLIES
-    assert "rollout undo: fact_false, recent_rollout is false" in decision.detail
+    assert "rollout undo: recent_rollout is false" in decision.detail
 
 
 def test_when_every_step_was_tried_a_person_gets_the_evidence():
@@ -167,7 +168,7 @@ def test_when_every_step_was_tried_a_person_gets_the_evidence():
     decision = the_decision(tried=tried)
     assert isinstance(decision, Escalate)
     assert decision.reason is Reason.STEPS_EXHAUSTED
-    assert decision.detail.count("already_tried") == 3
+    assert decision.detail.count("was tried in this incident") == 3
 
 
 def test_withdrawn_attempts_alone_exhaust_nothing():
@@ -198,3 +199,10 @@ def test_a_query_is_about_one_target_and_nothing_else_is_substituted():
 def test_the_same_situation_always_gives_the_same_decision():
     situation = a_situation()
     assert explain(situation, POLICY, NOW) == explain(replace(situation), POLICY, NOW)
+
+
+def test_where_no_step_is_left_no_limit_delays_the_person():
+    tried = tuple(an_attempt(step=step, state=AttemptState.JUDGED, ended_at=NOW) for step in range(3))
+    decision = the_decision(tried=tried, history=History(attempts=tried))
+    assert isinstance(decision, Escalate)
+    assert decision.reason is Reason.STEPS_EXHAUSTED

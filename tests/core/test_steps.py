@@ -42,7 +42,7 @@ def of(*steps, **overrides):
 
 
 ONE_STEP = [
-    pytest.param(of(RESTART), Reason.STEP_APPLIES, "no conditions", id="restart"),
+    pytest.param(of(RESTART), Reason.STEP_APPLIES, "no earlier step applies", id="restart"),
     pytest.param(
         of(UNDO, seen={"template_changed": recently()}), Reason.STEP_APPLIES, "recent_rollout: ", id="undo"
     ),
@@ -207,7 +207,7 @@ def test_an_undo_is_never_undone_or_repeated(overrides, reason, says):
 
 def test_a_restart_intent_carries_the_time_and_the_generation():
     assert intent_for(RollingRestart(), a_situation(), NOW) == RestartIntent(
-        uid="uid-1", generation=7, restarted_at="2026-03-02T12:00:00Z"
+        uid="uid-1", generation=7, template_digest="new", restarted_at="2026-03-02T12:00:00Z"
     )
 
 

@@ -88,7 +88,9 @@ def overridden(deployment: Json, intent: Intent) -> str | None:
         case ScaleIntent(replicas_to=wanted):
             live = wanted_replicas(deployment)
             return None if live == wanted else f"somebody set {live} replicas after our {wanted}"
-        case RestartIntent(restarted_at=written):
+        case RestartIntent(restarted_at=written, template_digest=digest):
+            if digest_of(deployment) != digest:
+                return "somebody changed the template after our restart"
             if restarted_at(deployment) == parse_time(written):
                 return None
             live_mark = text(template_of(deployment), "metadata", "annotations", RESTARTED_AT)

@@ -20,7 +20,10 @@ pytestmark = pytest.mark.timeout(110)
 
 def restart(seen: Observation) -> RestartIntent:
     return RestartIntent(
-        uid=seen.uid, generation=seen.generation, restarted_at=restart_timestamp(datetime.now(UTC))
+        uid=seen.uid,
+        generation=seen.generation,
+        template_digest=seen.template_digest,
+        restarted_at=restart_timestamp(datetime.now(UTC)),
     )
 
 
