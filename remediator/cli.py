@@ -25,6 +25,7 @@ from remediator.settings import SettingMistake, Settings, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NUMBER = click.IntRange(1, 2**63 - 1)  # of a row: what is larger makes the database's driver fail
 _EXPECTED = (JournalUnavailable, SettingMistake, OSError, MalformedNotification)
 
 
@@ -208,7 +209,7 @@ def _decode(raw: bytes) -> Any:
 @main.command()
 @_common
 @click.argument("file", type=click.File("rb"), required=False)
-@click.option("--from-journal", "number", type=int, metavar="ID", help="A notification received before.")
+@click.option("--from-journal", "number", type=_NUMBER, metavar="ID", help="A notification received before.")
 @click.option("--url", default="http://127.0.0.1:8080/webhook", show_default=True, metavar="URL")
 @click.option("--token-file", type=Path, metavar="FILE", help="[env: REMEDIATOR_TOKEN_FILE]")
 def replay(file: Any, number: int | None, url: str, **overrides: Any) -> None:
@@ -239,7 +240,10 @@ def _post(url: str, raw: bytes, settings: Settings) -> None:
 
     headers = {"Content-Type": "application/json"}
     if settings.token_file is not None:
-        headers["Authorization"] = f"Bearer {settings.token_file.read_text().split()[0]}"
+        tokens = [line.strip() for line in settings.token_file.read_bytes().splitlines() if line.strip()]
+        if not tokens:
+            raise click.ClickException(f"the token file {settings.token_file} is empty")
+        headers["Authorization"] = f"Bearer {tokens[0].decode('latin-1')}"
     try:
         response = requests.post(url, data=raw, headers=headers, timeout=(3, 30), allow_redirects=False)
     except requests.RequestException as error:
@@ -251,7 +255,7 @@ def _post(url: str, raw: bytes, settings: Settings) -> None:
 
 @main.command()
 @_common
-@click.argument("number", type=int, required=False)
+@click.argument("number", type=_NUMBER, required=False)
 @click.option("--open", "open_only", is_flag=True, help="Only incidents that are not closed.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @_json_option
@@ -280,7 +284,9 @@ def incidents(number: int | None, open_only: bool, limit: int, as_json: bool, **
 
 
 def _scope(target: str | None, namespace: str | None, playbook: str | None) -> str | None:
-    given = [name for name in (target, namespace, playbook) if name]
+    given = [name for name in (target, namespace, playbook) if name is not None]
+    if "" in given:  # an empty shell variable must not mean everything
+        raise click.UsageError("--target, --namespace and --playbook take a name")
     if len(given) > 1:
         raise click.UsageError("give one of --target, --namespace, --playbook, or none for everything")
     if target:
@@ -372,28 +378,43 @@ def resume(
 
 @main.command()
 @_common
-@click.argument("number", type=int)
+@click.argument("number", type=_NUMBER)
 @_by_option
 def approve(number: int, by: str, **overrides: Any) -> None:
-    """Agree to the action that incident NUMBER waits to take (mode: approve)."""
+    """Agree to the action that incident NUMBER waits to take (mode: approve).
+
+    \b
+    Example:
+      remediator approve 7
+    """
     _a_persons_word(number, overrides, lambda persons, now: persons.approve(number, by=by, now=now))
 
 
 @main.command()
 @_common
-@click.argument("number", type=int)
+@click.argument("number", type=_NUMBER)
 @_by_option
 def reject(number: int, by: str, **overrides: Any) -> None:
-    """Refuse the action that incident NUMBER waits to take: it is escalated."""
+    """Refuse the action that incident NUMBER waits to take: it is escalated.
+
+    \b
+    Example:
+      remediator reject 7 --by ada
+    """
     _a_persons_word(number, overrides, lambda persons, now: persons.reject(number, by=by, now=now))
 
 
 @main.command()
 @_common
-@click.argument("number", type=int)
+@click.argument("number", type=_NUMBER)
 @_by_option
 def acknowledge(number: int, by: str, **overrides: Any) -> None:
-    """Close the escalated incident NUMBER: the target may be acted on again."""
+    """Close the escalated incident NUMBER: the target may be acted on again.
+
+    \b
+    Example:
+      remediator acknowledge 7
+    """
     _a_persons_word(number, overrides, lambda persons, now: persons.acknowledge(number, by=by, now=now))
 
 
@@ -408,7 +429,7 @@ def _a_persons_word(number: int, overrides: dict[str, Any], say: Callable[[Any, 
         raise click.ClickException(str(error)) from None
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def demo(args: tuple[str, ...]) -> None:
     """Play five incidents against a simulated cluster and tell the story. No cluster needed.

@@ -37,6 +37,7 @@ def configure_logs(form: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [out]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
 
 
 def logger(name: str) -> Any:

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from remediator import __version__
 from remediator.core.actions import ACTION_KINDS
+from remediator.core.decide import NEVER_ESCALATE
 from remediator.core.incidents import BREAKER, Pause, Phase
 from remediator.core.reasons import Reason
 from remediator.core.verification import Verdict
@@ -37,6 +38,52 @@ _ALERT_REASONS = (
     _R.MALFORMED_ALERT,
     _R.IMPLAUSIBLE_TIME,
 )
+_HOLD_REASONS = (
+    _R.PAUSED,
+    _R.BREAKER_OPEN,
+    _R.CLUSTER_UNREACHABLE,
+    _R.NOT_FIRING,
+    _R.NO_DATA,
+    _R.PROMETHEUS_UNREACHABLE,
+    _R.CONDITION_CLEARED,
+    _R.ROLLOUT_IN_PROGRESS,
+    _R.DEPLOYMENT_PAUSED,
+    _R.SCALED_TO_ZERO,
+    _R.ACTION_IN_FLIGHT,
+    _R.COOLDOWN,
+    _R.TARGET_BUDGET,
+    _R.TARGET_DAILY_BUDGET,
+    _R.OVERALL_BUDGET,
+    _R.TOO_MANY_AT_ONCE,
+    _R.STORM,
+    _R.OUTSIDE_CHANGE_WINDOW,
+    _R.OBSERVE_MODE,
+    _R.AWAITING_APPROVAL,
+)
+_DECIDED_ESCALATIONS = (  # what guardrails and steps hand over, and holds that outlast the patience
+    _R.TARGET_NOT_FOUND,
+    _R.NOT_OPTED_IN,
+    _R.FORBIDDEN_TARGET,
+    _R.FORBIDDEN,
+    _R.APPROVAL_REFUSED,
+    _R.NO_STEP_APPLIES,
+    _R.STEPS_EXHAUSTED,
+    *(reason for reason in _HOLD_REASONS if reason not in NEVER_ESCALATE),
+)
+_ESCALATION_REASONS = (
+    *_DECIDED_ESCALATIONS,
+    _R.REFUSED_BY_CLUSTER,
+    _R.OUTCOME_UNKNOWN,
+    _R.WORSE_AFTER_ACTION,
+    _R.POISONED,
+    _R.POLICY_CHANGED,
+)
+_DECISIONS = {
+    "act": (_R.STEP_APPLIES,),
+    "hold": _HOLD_REASONS,
+    "escalate": _DECIDED_ESCALATIONS,
+    "ignore": (_R.CONDITION_CLEARED, _R.RESOLVED),
+}
 _CLOSED_REASONS = (_R.RECOVERED, _R.CONDITION_CLEARED, _R.RESOLVED, _R.ACKNOWLEDGED)
 _OUTCOMES = (*(v.value for v in Verdict if v is not Verdict.PENDING), "withdrawn", "abandoned")
 
@@ -57,7 +104,11 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...], list[Labels]]] = {
     "decisions": (
         "Decisions; a hold counts once for each change of reason.",
         ("decision", "reason"),
-        [(("decision", "act"), ("reason", _R.STEP_APPLIES.value))],
+        [
+            (("decision", decision), ("reason", reason.value))
+            for decision, reasons in _DECISIONS.items()
+            for reason in reasons
+        ],
     ),
     "actions": ("Changes that the API server accepted.", ("action",), _each("action", ACTION_KINDS)),
     "attempts": (
@@ -71,7 +122,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...], list[Labels]]] = {
         _each("action", ACTION_KINDS),
     ),
     "act_seconds": ("Seconds from opening an incident to an accepted change, in sum.", (), [()]),
-    "escalations": ("Incidents handed to a person.", ("reason",), _each("reason", (_R.STEPS_EXHAUSTED,))),
+    "escalations": ("Incidents handed to a person.", ("reason",), _each("reason", _ESCALATION_REASONS)),
     "closed": ("Incidents closed.", ("reason",), _each("reason", _CLOSED_REASONS)),
     "closed_seconds": (
         "Seconds from opening to closing an incident, in sum.",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 
 _COLOURS = {
@@ -23,6 +23,12 @@ _COLOURS = {
     "withdrawn": "magenta",
     "abandoned": "red",
 }
+
+
+def escape(text: str) -> str:
+    """Text of others as it is: no markup, and no control characters for the terminal to obey."""
+    shown = (char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+    return without_markup("".join(shown))
 
 
 def _coloured(word: str) -> str:

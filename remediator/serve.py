@@ -42,12 +42,12 @@ def check_startable(settings: Settings) -> None:
             )
         if not settings.on_loopback:
             raise Unservable(f"--insecure serves on loopback only, not on {settings.listen}")
-    elif not settings.token_file.read_text().strip():
+    elif not settings.token_file.read_bytes().strip():
         raise Unservable(f"the token file {settings.token_file} is empty")
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises Unservable, PolicyMistakes, JournalUnavailable, OSError."""
+    """Run until SIGTERM or SIGINT. Raises Unservable and what `build` raises."""
     check_startable(settings)
     open_journal(settings).close()
     remediator = build(settings)  # says now what is wrong with the policy or the kubeconfig

@@ -12,6 +12,7 @@ from typing import Any
 from remediator.core.durations import format_duration, parse_duration
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LARGEST_PORT = 65535
 
 
 class SettingMistake(ValueError):
@@ -85,8 +86,20 @@ def _span(text: str) -> timedelta:
 
 def _listen(text: str) -> str:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > _LARGEST_PORT:
         raise ValueError("HOST:PORT, e.g. 0.0.0.0:8080")
+    return text
+
+
+def _database(text: str) -> str:
+    if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return text
+
+
+def _prometheus(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("a base URL, e.g. http://prometheus:9090")
     return text
 
 
@@ -98,6 +111,8 @@ def _log(text: str) -> str:
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "policy": Path,
+    "database": _database,
+    "prometheus": _prometheus,
     "kubeconfig": Path,
     "token_file": Path,
     "insecure": _boolean,
@@ -126,15 +141,20 @@ def variable(name: str) -> str:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """Read the settings; an override that is not None wins. Raises SettingMistake."""
+    """Read the settings. An empty variable is none; an override that is not None wins.
+
+    Raises SettingMistake.
+    """
     values: dict[str, Any] = {}
     for field in fields(Settings):
-        text = environ.get(variable(field.name))
-        if text is None:
+        named = variable(field.name)
+        value: Any = environ.get(named) or None
+        if overrides.get(field.name) is not None:
+            named, value = f"--{field.name.replace('_', '-')}", overrides[field.name]
+        if value is None:
             continue
         try:
-            values[field.name] = _READERS.get(field.name, str)(text)
+            values[field.name] = _READERS[field.name](value) if isinstance(value, str) else value
         except ValueError as error:
-            raise SettingMistake(f"{variable(field.name)}={text!r}: it takes {error}") from None
-    values |= {name: value for name, value in overrides.items() if value is not None}
+            raise SettingMistake(f"{named}={value!r}: it takes {error}") from None
     return Settings(**values)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Protocol
 
 from remediator.core.actions import intent_to_record
@@ -68,7 +69,7 @@ def foresight_record(foresight: Foresight) -> dict[str, Any]:
         "decision_reason": decision.reason.value,
         "decision_sentence": decision.reason.sentence,
         "decision_detail": decision.detail,
-        "condition": asdict(foresight.condition) if foresight.condition else None,
+        "condition": _plain(asdict(foresight.condition)) if foresight.condition else None,
         "facts": {
             fact.value: {"truth": finding.truth, "because": finding.because}
             for fact, finding in (foresight.facts or {}).items()
@@ -135,5 +136,15 @@ def story_record(story: Story) -> dict[str, Any]:
 
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:
     fields = asdict(attempt) | {"intent": intent_to_record(attempt.intent), "target": str(attempt.target)}
-    plain: dict[str, Any] = json.loads(json.dumps(fields, default=str))
-    return plain
+    return _plain(fields)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: RFC 3339 times, and infinity, which JSON lacks, as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -26,6 +26,8 @@ from remediator.metrics import http_requests
 from remediator.ports import JournalUnavailable
 from remediator.views import explained, incident_record, received, story_record
 
+_LARGEST_NUMBER = 2**63 - 1  # of a row: what is larger makes the database's driver fail
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
@@ -58,6 +60,7 @@ def create_app(doors: Doors) -> Flask:
     app = Flask("remediator", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = doors.max_body
     app.url_map.strict_slashes = False  # a redirect would turn Alertmanager's POST into an empty GET
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_webhook(app, doors)
     _add_health(app, doors)
@@ -84,7 +87,7 @@ def _add_webhook(app: Flask, doors: Doors) -> None:
         if doors.draining():
             return _error(503, "shutting down; Alertmanager will try again")
         body, notification = _read_notification()
-        if request.args.get("explain"):
+        if _asked_for("explain"):
             foresights = doors.lifecycle.foresee(notification, now=doors.clock())
             return jsonify(explained(notification, foresights)), 200
         receipt = doors.lifecycle.receive(notification, body=body, now=doors.clock())
@@ -108,7 +111,7 @@ def _add_health(app: Flask, doors: Doors) -> None:
         if doors.draining():
             return _error(503, "shutting down")
         doors.journal.ping()
-        details = doors.trouble() if request.args.get("verbose") else {}
+        details = doors.trouble() if _asked_for("verbose") else {}
         return jsonify(status="ready", version=__version__, trouble=details), 200
 
     @app.get("/metrics")
@@ -120,10 +123,10 @@ def _add_api(app: Flask, doors: Doors) -> None:
     @app.get("/api/v1/incidents")
     def incidents() -> Response:
         _authorise(doors.token_file)
-        found = doors.journal.incidents(open_only="open" in request.args)
+        found = doors.journal.incidents(open_only=_asked_for("open"))
         return jsonify(incidents=[incident_record(incident) for incident in found])
 
-    @app.get("/api/v1/incidents/<int:number>")
+    @app.get(f"/api/v1/incidents/<int(max={_LARGEST_NUMBER}):number>")
     def incident(number: int) -> tuple[Response, int]:
         _authorise(doors.token_file)
         story = doors.journal.story(number)
@@ -154,12 +157,21 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:
-        return _error(error.code or 500, error.description or error.name)
+        response, code = _error(error.code or 500, error.description or error.name)
+        response.headers.extend(
+            (name, value) for name, value in error.get_headers() if name.lower() != "content-type"
+        )
+        return response, code
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:
         log.error("unexpected error", exc_info=error)
         return _error(503, "unexpected error; nothing was recorded, try again")
+
+
+def _asked_for(flag: str) -> bool:
+    """Whether the URL has the flag: `?explain`, `?explain=1`, but not `?explain=0`."""
+    return request.args.get(flag, "0").lower() not in ("0", "false", "no")
 
 
 def _error(code: int, message: str) -> tuple[Response, int]:
@@ -177,7 +189,7 @@ def _authorise(token_file: Path | None) -> None:
     if not tokens:
         raise TokensUnreadable("the token file is empty")
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    sent = given.strip().encode("utf-8", "replace")
+    sent = given.strip().encode("latin-1", "replace")  # the header's own bytes, by PEP 3333
     matches = [hmac.compare_digest(sent, token) for token in tokens]
     if scheme.lower() != "bearer" or not any(matches):
         raise Unauthorised

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remediator.adapters.journal import SqlJournal
-from remediator.adapters.kubernetes import KubernetesCluster
+from remediator.adapters.kubernetes import KubernetesCluster, Unconfigured
 from remediator.adapters.prometheus import PrometheusMetrics
 from remediator.core.policy import Policy
 from remediator.lifecycle import Lifecycle, Pace, World
 from remediator.logs import logger
-from remediator.policy_file import PolicyMistakes, parse_policy, read_policy
-from remediator.settings import Settings
+from remediator.policy_file import PolicyMistakes, read_policy
+from remediator.settings import SettingMistake, Settings, variable
 from remediator.worker import Worker
 
 
@@ -22,8 +22,8 @@ class PolicySource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._text = path.read_text(encoding="utf-8")
-        self._policy = parse_policy(self._text, source=str(path))
+        self._bytes: bytes | None = path.read_bytes()
+        self._policy = read_policy(path)
         self._lock = threading.Lock()
         self._log = logger("policy")
         self.mistakes: str | None = None
@@ -36,12 +36,17 @@ class PolicySource:
         """Read the file again if its text changed."""
         with self._lock:
             try:
-                text = self._path.read_text(encoding="utf-8")
-                if text == self._text:
+                found = self._path.read_bytes()
+                if found == self._bytes:
                     return
-                self._text = text
-                self._policy = parse_policy(text, source=str(self._path))
-            except (PolicyMistakes, OSError, UnicodeDecodeError) as error:
+                self._policy = read_policy(self._path)
+                self._bytes = found
+            except PolicyMistakes as error:
+                self._bytes = found
+                self._complain(str(error))
+                return
+            except OSError as error:
+                self._bytes = None  # when it is back, it is read whatever is in it
                 self._complain(str(error))
                 return
             self.mistakes = None
@@ -76,11 +81,10 @@ def open_journal(settings: Settings) -> SqlJournal:
 
 
 def build(settings: Settings) -> Remediator:
-    """Wire a process. Raises PolicyMistakes, JournalUnavailable, OSError; starts nothing."""
+    """Wire a process. Raises PolicyMistakes, SettingMistake, JournalUnavailable, OSError; starts nothing."""
     policy = PolicySource(settings.policy)
+    cluster = _cluster(settings)
     journal = open_journal(settings)
-    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-    cluster = KubernetesCluster.from_environment(kubeconfig, connect_timeout=1.5, read_timeout=5.0)
     metrics = PrometheusMetrics(settings.prometheus)
     pace = Pace(recheck=settings.recheck, poll=settings.poll, lease=settings.lease)
     world = World(journal=journal, cluster=cluster, metrics=metrics, policy=policy.current, pace=pace)
@@ -94,6 +98,14 @@ def build(settings: Settings) -> Remediator:
         lifecycle=lifecycle,
         worker=Worker(lifecycle, journal, idle=settings.idle, each_round=policy.reload),
     )
+
+
+def _cluster(settings: Settings) -> KubernetesCluster:
+    kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
+    try:
+        return KubernetesCluster.from_environment(kubeconfig, connect_timeout=1.5, read_timeout=5.0)
+    except Unconfigured as error:
+        raise SettingMistake(f"{error}; {variable('kubeconfig')} takes a kubeconfig file") from None
 
 
 __all__ = ["PolicySource", "Remediator", "build", "open_journal", "read_policy"]

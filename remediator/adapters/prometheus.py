@@ -6,9 +6,12 @@ ignored by 2.42; there the settle time has to be longer than the scrape interval
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -18,7 +21,9 @@ from remediator.core.verification import Sample
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 5.0
+LARGEST_ANSWER = 1024 * 1024
 _SHORTEST_LOOKBACK = 0.001
+_CHUNK = 16 * 1024
 
 
 class PrometheusMetrics:
@@ -28,6 +33,7 @@ class PrometheusMetrics:
         self, url: str, *, connect_timeout: float = CONNECT_SECONDS, read_timeout: float = READ_SECONDS
     ) -> None:
         self._url = url.rstrip("/")
+        self._name = _without_password(self._url)
         self._timeout = (connect_timeout, read_timeout)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "remediator"
@@ -44,27 +50,45 @@ class PrometheusMetrics:
         if lookback is not None:
             form["lookback_delta"] = f"{max(lookback.total_seconds(), _SHORTEST_LOOKBACK):.3f}"
         try:
-            response = self._retrying(
-                self._session.post,
-                f"{self._url}/api/v1/query",
-                data=form,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-            answer = response.json()
-        except requests.JSONDecodeError:
-            return _none(now, Reason.PROMETHEUS_UNREACHABLE, f"HTTP {response.status_code}, not JSON")
+            status, body = self._retrying(self._exchange, form)
         except requests.RequestException as error:
-            return _none(now, Reason.PROMETHEUS_UNREACHABLE, f"{self._url}: {type(error).__name__}")
+            return _none(now, Reason.PROMETHEUS_UNREACHABLE, f"{self._name}: {type(error).__name__}")
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            return _none(now, Reason.PROMETHEUS_UNREACHABLE, f"{self._name}: HTTP {status}, not JSON")
         return _sample(answer, now)
+
+    def _exchange(self, form: dict[str, str]) -> tuple[int, bytes]:
+        """One request, one answer, bounded in time and size also when it trickles in."""
+        deadline = time.monotonic() + sum(self._timeout)
+        with self._session.post(
+            f"{self._url}/api/v1/query",
+            data=form,
+            timeout=self._timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = b""
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > LARGEST_ANSWER or time.monotonic() > deadline:
+                    raise requests.Timeout("too long an answer")
+            return response.status_code, body
 
     def ping(self) -> str | None:
         """Why Prometheus cannot be asked now, or None."""
         try:
             response = self._session.get(f"{self._url}/-/ready", timeout=self._timeout, allow_redirects=False)
         except requests.RequestException as error:
-            return f"{self._url}: {type(error).__name__}"
-        return None if response.ok else f"{self._url}: HTTP {response.status_code}"
+            return f"{self._name}: {type(error).__name__}"
+        return None if response.ok else f"{self._name}: HTTP {response.status_code}"
+
+
+def _without_password(url: str) -> str:
+    """The URL as it may be shown: what is journaled and answered must not tell the password in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _sample(answer: Any, now: datetime) -> Sample:
@@ -72,16 +96,18 @@ def _sample(answer: Any, now: datetime) -> Sample:
         error = str(answer.get("error", "no status"))[:256] if isinstance(answer, dict) else "not an object"
         return _none(now, Reason.NO_DATA, f"Prometheus refused the query: {error}")
     try:
-        result = answer["data"]["result"]
-        if answer["data"]["resultType"] == "scalar":
+        kind, result = answer["data"]["resultType"], answer["data"]["result"]
+        if kind == "scalar":
             text = result[1]
+        elif kind != "vector":
+            return _none(now, Reason.NO_DATA, f"the query's result is a {str(kind)[:40]}, not one number")
         elif len(result) == 1:
             text = result[0]["value"][1]
         else:
             found = "no series" if not result else f"{len(result)} series where one is needed"
             return _none(now, Reason.NO_DATA, f"the query returned {found}")
         value = float(text)
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return _none(now, Reason.NO_DATA, "the query's result is not one number")
     if math.isnan(value):
         return _none(now, Reason.NO_DATA, "the query returned NaN")
