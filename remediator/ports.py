@@ -151,6 +151,15 @@ class JournalTransaction(Protocol):
         """Write the attempt's present state."""
         ...
 
+    def abandon_attempts(
+        self, incident_id: int, reason: Reason, *, now: datetime
+    ) -> Sequence[tuple[str, str]]:
+        """End what is in flight without reading it: abandoned, or withdrawn if it was never sent.
+
+        Returns kind and new state of each.
+        """
+        ...
+
     def save(
         self,
         claim: Claim,

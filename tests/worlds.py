@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import event
 
 from remediator.adapters.journal import SqlJournal
 from remediator.adapters.journal.journal import Story as Told
@@ -183,6 +186,10 @@ class CrashingJournal:
         return claim
 
 
+def _without_fsync(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
 class Drama:
     """A world, its clock, and the driver that lets workers claim and advance until all is quiet."""
 
@@ -192,6 +199,8 @@ class Drama:
         self.now = NOW
         self.policy = policy or a_policy()
         self.journal = SqlJournal(f"sqlite:///{folder}/journal.db")
+        # The durability of a commit is the journal tests' business; here fsync only costs time.
+        event.listen(self.journal._engine, "connect", _without_fsync)
         self.journal.migrate()
         self.cluster = ScriptedCluster()
         self.metrics = ScriptedMetrics()

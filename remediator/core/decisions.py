@@ -114,3 +114,8 @@ class Explanation:
     decision: Decision
     steps: tuple[StepVerdict, ...]
     guardrails: tuple[GuardrailVerdict, ...]
+
+    @property
+    def chosen(self) -> int | None:
+        """Index of the step that would be taken."""
+        return next((step.step for step in self.steps if step.chosen), None)

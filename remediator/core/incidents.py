@@ -109,6 +109,7 @@ class Incident:
     """Since when our own query has said, before any action, that the service is well."""
     approved_by: str | None = None
     approved_step: int | None = None
+    """The step that waits for approval, or has it once `approved_by` is set."""
     approval_refused_by: str | None = None
     closed_at: datetime | None = None
     reason: Reason | None = None

@@ -60,6 +60,8 @@ class Lifecycle:
         if claim.claims > MOST_CLAIMS:
             detail = f"{claim.claims - 1} claims without progress in phase {claim.incident.phase}"
             with self.world.journal.transaction() as tx:
+                for kind, state in tx.abandon_attempts(claim.incident.id, Reason.POISONED, now=now):
+                    tx.count("attempts", {"action": kind, "outcome": state})
                 escalate(tx, claim, Escalate(reason=Reason.POISONED, detail=detail), now=now)
             return None
         match claim.incident.phase:

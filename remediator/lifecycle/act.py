@@ -15,7 +15,7 @@ from remediator.core.decisions import Escalate
 from remediator.core.execution import Delivery, Recognition, Sent, Standing
 from remediator.core.incidents import Attempt, AttemptState, Incident, Pause, Phase
 from remediator.core.reasons import Reason
-from remediator.lifecycle.close import end_attempt, escalate
+from remediator.lifecycle.close import end_attempt, escalate, feed_breaker
 from remediator.lifecycle.world import World, attempt_in_flight
 from remediator.ports import Claim, JournalTransaction
 
@@ -32,12 +32,13 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
             return _applied(world, claim, attempt, found, now=now)
         case Standing.CHANGED:
             if attempt.maybe_sent:
-                return _give_up(world, claim, attempt, found.detail, now=now)
+                return _hand_over(world, claim, attempt, Reason.OUTCOME_UNKNOWN, found.detail, now=now)
             return _withdraw(world, claim, attempt, Reason.CHANGED_BY_OTHERS, found.detail, now=now)
         case Standing.UNREACHABLE:
             return _ask_again(world, claim, attempt, found.detail, now=now)
         case Standing.SENDABLE if attempt.tries >= MOST_TRIES:
-            return _give_up(world, claim, attempt, f"{attempt.tries} tries without effect", now=now)
+            reason = Reason.OUTCOME_UNKNOWN if attempt.maybe_sent else Reason.CLUSTER_UNREACHABLE
+            return _hand_over(world, claim, attempt, reason, f"{attempt.tries} tries without effect", now=now)
         case Standing.SENDABLE:
             return _send(world, claim, attempt, now=now)
         case _ as never:
@@ -45,6 +46,7 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
 
 
 def _send(world: World, claim: Claim, attempt: Attempt, *, now: datetime) -> Claim | None:
+    doubted = attempt.maybe_sent  # what an earlier sending may still do, no answer to this one rules out
     with world.journal.transaction() as tx:
         pause = _pause_over(world, tx, tx.refresh(claim), now)
         if pause is None:
@@ -52,9 +54,11 @@ def _send(world: World, claim: Claim, attempt: Attempt, *, now: datetime) -> Cla
             tx.update_attempt(attempt)
     if pause is not None:
         detail = f"{pause.scope} by {pause.by}: {pause.why}"
+        if doubted:
+            return _ask_again(world, claim, attempt, detail, now=now)
         return _withdraw(world, claim, attempt, Reason.PAUSED, detail, now=now)
     sent = world.cluster.send(claim.incident.target, attempt.intent)
-    certain = replace(attempt, maybe_sent=False)
+    certain = replace(attempt, maybe_sent=doubted)
     match sent.delivery:
         case Delivery.APPLIED:
             return _applied(world, claim, attempt, sent, now=now)
@@ -63,7 +67,8 @@ def _send(world: World, claim: Claim, attempt: Attempt, *, now: datetime) -> Cla
         case Delivery.CONFLICT | Delivery.NOT_SENT:
             return _ask_again(world, claim, certain, sent.detail, now=now)
         case Delivery.REFUSED:
-            return _refused(world, claim, certain, sent, now=now)
+            reason = sent.reason or Reason.REFUSED_BY_CLUSTER  # and it will say so again
+            return _hand_over(world, claim, certain, reason, sent.detail, now=now)
         case _ as never:
             assert_never(never)
 
@@ -95,7 +100,7 @@ def _ask_again(world: World, claim: Claim, attempt: Attempt, detail: str, *, now
     """The answer was none, or no yes: ask the object again soon, for as long as the policy is patient."""
     if now >= attempt.intended_at + world.policy().limits.patience:
         if attempt.maybe_sent:
-            return _give_up(world, claim, attempt, detail, now=now)
+            return _hand_over(world, claim, attempt, Reason.OUTCOME_UNKNOWN, detail, now=now)
         return _withdraw(world, claim, attempt, Reason.CLUSTER_UNREACHABLE, detail, now=now)
     with world.journal.transaction() as tx:
         tx.update_attempt(attempt)
@@ -113,17 +118,13 @@ def _withdraw(
         return tx.save(claim, phase=Phase.DECIDING, next_at=now, now=now, keep=True)
 
 
-def _refused(world: World, claim: Claim, attempt: Attempt, sent: Sent, *, now: datetime) -> None:
-    """The API server said no, and will say it again: a person's turn."""
-    reason = sent.reason or Reason.REFUSED_BY_CLUSTER
+def _hand_over(
+    world: World, claim: Claim, attempt: Attempt, reason: Reason, detail: str, *, now: datetime
+) -> None:
+    """A person's turn. What may have been sent and cannot be told any more is abandoned: it spends budget."""
+    state = AttemptState.ABANDONED if attempt.maybe_sent else AttemptState.WITHDRAWN
     with world.journal.transaction() as tx:
-        end_attempt(tx, attempt, AttemptState.WITHDRAWN, reason, sent.detail, now=now)
-        escalate(tx, claim, Escalate(reason=reason, detail=sent.detail), now=now)
-
-
-def _give_up(world: World, claim: Claim, attempt: Attempt, detail: str, *, now: datetime) -> None:
-    """It may or may not have happened, and cannot be told any more: a person's turn."""
-    reason = Reason.OUTCOME_UNKNOWN
-    with world.journal.transaction() as tx:
-        end_attempt(tx, attempt, AttemptState.ABANDONED, reason, detail, now=now)
+        tx.lock_decisions()
+        end_attempt(tx, attempt, state, reason, detail, now=now)
+        feed_breaker(world, tx, claim, now=now)
         escalate(tx, claim, Escalate(reason=reason, detail=detail), now=now)

@@ -8,7 +8,8 @@ from typing import Any
 
 from remediator.core.actions import kind_of
 from remediator.core.decisions import Escalate
-from remediator.core.incidents import Attempt, AttemptState, Phase
+from remediator.core.guardrails import breaker_trips
+from remediator.core.incidents import BREAKER, Attempt, AttemptState, Phase
 from remediator.core.reasons import Reason
 from remediator.lifecycle.receive import open_incident
 from remediator.lifecycle.world import World
@@ -55,3 +56,16 @@ def close(
     )
     if waiting is not None and incident.target in policy.targets:
         tx.adopt_episodes(open_incident(tx, waiting, policy, now=now), waiting)
+
+
+def feed_breaker(world: World, tx: JournalTransaction, claim: Claim, *, now: datetime) -> None:
+    """Open the breaker when too many actions did not help: a pause that only a person ends."""
+    limits = world.policy().limits
+    history = tx.history(limits, now=now)
+    if any(pause.by == BREAKER for pause in history.pauses):
+        return
+    trips = breaker_trips(history.attempts, limits, reset_at=history.breaker_reset_at, now=now)
+    if trips is not None:
+        tx.engage_pause(scope="all", by=BREAKER, why=trips, until=None, now=now)
+        tx.count("breaker_opened", {})
+        tx.append(claim.incident.id, "breaker", Reason.BREAKER_OPEN, trips, now=now)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from remediator.core.actions import describe
-from remediator.core.decide import explain
+from remediator.core.decide import NEVER_ESCALATE, explain
 from remediator.core.decisions import Act, Escalate, Explanation, Hold, Ignore, Situation
 from remediator.core.facts import Facts, Observation, Unseen, facts_from
 from remediator.core.incidents import Attempt, AttemptState, Incident, Phase
@@ -76,7 +76,12 @@ def situation_of(
     value = view.condition.value
     well = value is not None and view.playbook.verify.good.holds(value)
     return Situation(
-        incident=replace(incident, well_since=(incident.well_since or now) if well else None),
+        incident=replace(
+            incident,
+            # Not in the future, also when the clock was set back.
+            held_since=min(incident.held_since, now) if incident.held_since else None,
+            well_since=min(incident.well_since or now, now) if well else None,
+        ),
         firing=tx.firing(incident.id) if firing is None else firing,
         playbook=view.playbook,
         target_policy=view.target_policy,
@@ -104,7 +109,8 @@ def _record(
             _count(tx, "act", decision.reason)
             return _intend(tx, claim, situation, decision, evidence, now=now)
         case Hold():
-            _hold(world, tx, claim, decision, incident=situation.incident, evidence=evidence, now=now)
+            incident, step = situation.incident, explanation.chosen
+            _hold(world, tx, claim, decision, incident=incident, step=step, evidence=evidence, now=now)
         case Escalate():
             _count(tx, "escalate", decision.reason)
             escalate(tx, claim, decision, now=now, data=evidence)
@@ -151,11 +157,15 @@ def _hold(
     hold: Hold,
     *,
     incident: Incident,
+    step: int | None,
     evidence: dict[str, Any],
     now: datetime,
 ) -> None:
     """Record why not, once for each reason, and look again."""
-    if hold.reason is not incident.hold_reason:
+    changes: dict[str, Any] = {}
+    if hold.reason is Reason.AWAITING_APPROVAL and step != incident.approved_step:
+        changes = {"approved_step": step, "approved_by": None}  # what was said was about another step
+    if hold.reason is not incident.hold_reason or changes:
         _count(tx, "hold", hold.reason)
         data = {"until": hold.until, **evidence}
         tx.append(incident.id, "held", hold.reason, hold.detail, now=now, data=data)
@@ -166,8 +176,9 @@ def _hold(
         next_at=min(hold.until, look_again) if hold.until and hold.until > now else look_again,
         now=now,
         hold_reason=hold.reason.value,
-        held_since=incident.held_since or now,
+        held_since=None if hold.reason in NEVER_ESCALATE else incident.held_since or now,
         well_since=incident.well_since,
+        **changes,
     )
 
 

@@ -9,14 +9,13 @@ from typing import assert_never
 from remediator.core.actions import describe, kind_of
 from remediator.core.decisions import Escalate
 from remediator.core.facts import Observation
-from remediator.core.guardrails import breaker_trips
-from remediator.core.incidents import BREAKER, Attempt, AttemptState, Phase
+from remediator.core.incidents import Attempt, AttemptState, Phase
 from remediator.core.policy import Playbook, query_for
 from remediator.core.reasons import Reason
 from remediator.core.verification import Criterion, Judgement, Verdict, judge
-from remediator.lifecycle.close import close, end_attempt, escalate
+from remediator.lifecycle.close import close, end_attempt, escalate, feed_breaker
 from remediator.lifecycle.world import World, attempt_in_flight, soon
-from remediator.ports import Claim, JournalTransaction
+from remediator.ports import Claim
 
 
 def verify(world: World, claim: Claim, *, now: datetime) -> Claim | None:
@@ -25,7 +24,8 @@ def verify(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     playbook = world.policy().playbooks.get(claim.incident.alert)
     if playbook is None:
         return not_recovered(world, claim, attempt, Reason.POLICY_CHANGED, claim.incident.alert, now=now)
-    criterion, since = playbook.verify, attempt.rolled_out_at or attempt.intended_at
+    criterion, since = playbook.verify, min(attempt.rolled_out_at or attempt.intended_at, now)
+    attempt = replace(attempt, rolled_out_at=since)  # not in the future, also when the clock was set back
     settled = since + criterion.settle
     if now < settled + criterion.every:  # a sample taken earlier could show what was before it settled
         return _later(world, claim, attempt, settled + criterion.every, now=now)
@@ -54,7 +54,7 @@ def not_recovered(
     with world.journal.transaction() as tx:
         tx.lock_decisions()
         end_attempt(tx, replace(attempt, verdict=verdict), AttemptState.JUDGED, reason, detail, now=now)
-        _feed_breaker(world, tx, claim, now=now)
+        feed_breaker(world, tx, claim, now=now)
         if reason is Reason.WORSE_AFTER_ACTION:
             escalate(tx, claim, Escalate(reason=reason, detail=detail), now=now)
             return None
@@ -94,16 +94,3 @@ def _worse(world: World, claim: Claim, attempt: Attempt, playbook: Playbook) -> 
     if seen.ready < expected:
         return f"{seen.ready} replicas are ready, {attempt.ready_before} were before the action"
     return None
-
-
-def _feed_breaker(world: World, tx: JournalTransaction, claim: Claim, *, now: datetime) -> None:
-    """Open the breaker when too many actions did not help: a pause that only a person ends."""
-    limits = world.policy().limits
-    history = tx.history(limits, now=now)
-    if any(pause.by == BREAKER for pause in history.pauses):
-        return
-    trips = breaker_trips(history.attempts, limits, reset_at=history.breaker_reset_at, now=now)
-    if trips is not None:
-        tx.engage_pause(scope="all", by=BREAKER, why=trips, until=None, now=now)
-        tx.count("breaker_opened", {})
-        tx.append(claim.incident.id, "breaker", Reason.BREAKER_OPEN, trips, now=now)

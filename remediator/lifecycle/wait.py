@@ -31,7 +31,8 @@ def wait(world: World, claim: Claim, *, now: datetime) -> Claim | None:
         case RolloutState.OVERRIDDEN:
             return not_recovered(world, claim, attempt, Reason.CHANGED_BY_OTHERS, rollout.detail, now=now)
         case RolloutState.WAITING | RolloutState.UNREACHABLE:
-            if now >= claim.incident.phase_since + world.policy().limits.rollout_within:
+            # The distance, either way: a clock that was set back must not make it wait for days.
+            if abs(now - claim.incident.phase_since) >= world.policy().limits.rollout_within:
                 return not_recovered(world, claim, attempt, Reason.ROLLOUT_TIMED_OUT, rollout.detail, now=now)
             with world.journal.transaction() as tx:
                 tx.save(claim, phase=Phase.ROLLING_OUT, next_at=now + world.pace.poll, now=now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from remediator.core.incidents import Attempt
 from remediator.core.policy import Policy
-from remediator.ports import Claim, Cluster, Journal, Metrics
+from remediator.ports import Claim, Cluster, Journal, LeaseLost, Metrics
 
 LONGEST_WAIT = timedelta(minutes=1)
 """No incident sleeps longer, so that a clock set back cannot put one to sleep for ever."""
@@ -36,12 +36,12 @@ class World:
 
 
 def attempt_in_flight(world: World, claim: Claim) -> Attempt:
-    """The attempt that the incident's phase is about."""
+    """The attempt that the incident's phase is about. Raises LeaseLost."""
     with world.journal.reading() as tx:
         for attempt in tx.attempts_of(claim.incident.id):
             if attempt.state.in_flight:
                 return attempt
-    raise LookupError(f"incident {claim.incident.id} is {claim.incident.phase} without an attempt in flight")
+    raise LeaseLost(f"incident {claim.incident.id}: another worker has ended the attempt")
 
 
 def soon(wanted: datetime, now: datetime) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -106,6 +106,23 @@ class Transaction(Intake):
     def update_attempt(self, attempt: Attempt) -> None:
         """Write the attempt's present state."""
         self._db.execute(update(attempts).where(attempts.c.id == attempt.id).values(**_progress(attempt)))
+
+    def abandon_attempts(
+        self, incident_id: int, reason: Reason, *, now: datetime
+    ) -> Sequence[tuple[str, str]]:
+        """End what is in flight without reading it: abandoned, or withdrawn if it was never sent."""
+        never_sent = and_(attempts.c.state == AttemptState.INTENDED.value, attempts.c.maybe_sent.is_(False))
+        ended = self._db.execute(
+            update(attempts)
+            .where(attempts.c.incident_id == incident_id, attempts.c.state.in_(_IN_FLIGHT))
+            .values(
+                state=case((never_sent, AttemptState.WITHDRAWN.value), else_=AttemptState.ABANDONED.value),
+                ended_at=now,
+                reason=reason.value,
+            )
+            .returning(attempts.c.kind, attempts.c.state)
+        )
+        return [(row.kind, row.state) for row in ended]
 
     def save(
         self,
