@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from remediator.core.alerts import Notification
 from remediator.core.decide import explain
-from remediator.core.decisions import Explanation
+from remediator.core.decisions import Explanation, Opening
 from remediator.core.facts import Facts
 from remediator.core.incidents import Incident, Phase
 from remediator.core.intake import OPENS, Admission, admit, target_of
+from remediator.core.policy import Policy
 from remediator.core.verification import Sample
 from remediator.lifecycle.decide import look, situation_of
 from remediator.lifecycle.world import World
@@ -37,37 +38,48 @@ def foresee(world: World, notification: Notification, *, now: datetime) -> list[
     with world.journal.reading() as tx:
         known = tx.known_episodes(notification)
         targets = [target_of(alert) for alert in notification.alerts]
-        open_incidents = tx.open_incidents(target for target in targets if target)
+        open_incidents = dict(tx.open_incidents(target for target in targets if target))
     foresights: list[Foresight] = []
     for index, (alert, target) in enumerate(zip(notification.alerts, targets, strict=True)):
         incident = open_incidents.get(target) if target else None
         admission = admit(alert, policy, known=known.get(index), open_incident=incident, now=now)
-        foresights.append(_foresee(world, admission, incident, now=now))
+        foresights.append(_foresee(world, admission, incident, policy, now=now))
+        if target and admission.reason in OPENS:  # the next alert on this target would join
+            open_incidents[target] = HYPOTHETICAL
     return foresights
 
 
-def _foresee(world: World, admission: Admission, incident_id: int | None, *, now: datetime) -> Foresight:
-    policy, alert = world.policy(), admission.alert
-    if admission.target is None or admission.reason not in OPENS:
-        return Foresight(admission=admission, incident_id=incident_id)
-    incident = Incident(
-        id=HYPOTHETICAL,
-        target=admission.target,
-        alert=alert.name,
-        phase=Phase.DECIDING,
-        opened_at=now,
-        alert_started_at=alert.starts_at,
-        phase_since=now,
-    )
-    view = look(world, incident, policy, now=now)
-    if view is None:
+def _foresee(
+    world: World, admission: Admission, incident_id: int | None, policy: Policy, *, now: datetime
+) -> Foresight:
+    incident = _hypothetical(admission, now)
+    view = look(world, incident, policy, now=now) if incident else None
+    if incident is None or view is None:
         return Foresight(admission=admission, incident_id=incident_id)
     with world.journal.reading() as tx:
         situation = situation_of(tx, incident, view, policy, now=now, firing=True)
+    history = situation.history
+    openings = (*history.openings, Opening(target=incident.target, at=now))
+    situation = replace(situation, history=replace(history, openings=openings))
     return Foresight(
         admission=admission,
         incident_id=incident_id,
         explanation=explain(situation, policy, now),
         facts=view.facts,
         condition=view.condition,
+    )
+
+
+def _hypothetical(admission: Admission, now: datetime) -> Incident | None:
+    """The incident that the alert would begin, if it would begin one."""
+    if admission.target is None or admission.reason not in OPENS:
+        return None
+    return Incident(
+        id=HYPOTHETICAL,
+        target=admission.target,
+        alert=admission.alert.name,
+        phase=Phase.DECIDING,
+        opened_at=now,
+        alert_started_at=admission.alert.starts_at,
+        phase_since=now,
     )
