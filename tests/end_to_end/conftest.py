@@ -1,0 +1,75 @@
+"""What the end-to-end tests stand on: API servers, programs, a namespace of one's own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remediator.lab.cluster import LabCluster
+from tests.end_to_end.clusters import Cluster, RealCluster, SimulatedCluster
+from tests.end_to_end.programs import Programs
+from tests.end_to_end.proxy import Proxy
+from tests.end_to_end.serving import SaidMetrics
+
+LAB_SPEED = 4
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    running = Programs(tmp_path)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def metrics() -> Iterator[SaidMetrics]:
+    with SaidMetrics() as said:
+        yield said
+
+
+@pytest.fixture(scope="session")
+def simulated_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with LabCluster(speed=LAB_SPEED) as lab:
+        yield SimulatedCluster(lab, tmp_path_factory.mktemp("lab") / "kubeconfig")
+
+
+@pytest.fixture(scope="session")
+def real_cluster() -> Cluster:
+    """The API server that KUBECONFIG names, with its audit log at KUBE_AUDIT_LOG."""
+    if not os.environ.get("KUBECONFIG"):
+        missing("KUBECONFIG names no real API server")
+    if not os.environ.get("KUBE_AUDIT_LOG"):
+        missing("KUBE_AUDIT_LOG names no audit log of the API server")
+    return RealCluster(Path(os.environ["KUBECONFIG"]), Path(os.environ["KUBE_AUDIT_LOG"]))
+
+
+@pytest.fixture(params=["lab", pytest.param("real", marks=pytest.mark.real)])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Both API servers, one after the other."""
+    name = "simulated_cluster" if request.param == "lab" else "real_cluster"
+    found: Cluster = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    name = f"e2e-{uuid.uuid4().hex[:10]}"
+    cluster.create_namespace(name)
+    yield name
+    cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[Proxy]:
+    with Proxy(cluster.upstream) as between:
+        yield between
