@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -112,6 +112,8 @@ def kind_of(thing: Action | Intent) -> str:
             return "undo"
         case Scale() | ScaleIntent():
             return "scale"
+        case _ as never:
+            assert_never(never)
 
 
 ACTION_KINDS = tuple(_INTENTS)
@@ -126,6 +128,8 @@ def describe(intent: Intent) -> str:
             return f"rollout undo to revision {intent.revision}"
         case ScaleIntent():
             return f"scale from {intent.replicas_from} to {intent.replicas_to} replicas"
+        case _ as never:
+            assert_never(never)
 
 
 def intent_to_record(intent: Intent) -> dict[str, Any]:

@@ -7,6 +7,7 @@ reason, and the next one is looked at.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import assert_never
 
 from remediator.core.actions import (
     Action,
@@ -67,6 +68,8 @@ def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
             return ScaleIntent(
                 uid=seen.uid, generation=seen.generation, replicas_from=seen.replicas, replicas_to=replicas
             )
+        case _ as never:
+            assert_never(never)
 
 
 def _because(situation: Situation, step: Step) -> str:
@@ -94,6 +97,8 @@ def _refusal(situation: Situation, index: int, step: Step) -> Refusal | None:
             return _undo_refusal(situation, seen)
         case Scale():
             return _scale_refusal(situation, seen, step.action)
+        case _ as never:
+            assert_never(never)
 
 
 def _undo_refusal(situation: Situation, seen: Observation) -> Refusal | None:

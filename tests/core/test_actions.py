@@ -130,3 +130,4 @@ def test_a_pause_ends_at_its_time():
 def test_every_reason_has_a_sentence():
     assert set(SENTENCES) == set(Reason)
     assert len(set(SENTENCES.values())) == len(Reason)
+    assert Reason.NO_DATA.sentence == SENTENCES[Reason.NO_DATA]

@@ -204,6 +204,13 @@ HOLDS = [
         id="ours and may finish",
     ),
     pytest.param(
+        "rollout",
+        seen(rolled_out_at=ago(seconds=10)),
+        Reason.ROLLOUT_IN_PROGRESS,
+        "ended 10 s ago",
+        id="somebody's rollout just ended",
+    ),
+    pytest.param(
         "deployment_paused",
         seen(paused=True),
         Reason.DEPLOYMENT_PAUSED,
@@ -313,6 +320,8 @@ PASSES = [
     pytest.param("rollout", {**seen(**STUCK), "action": RolloutUndo()}, id="undo of a failing rollout"),
     pytest.param("rollout", {**seen(**HOMELESS), "action": Scale(1, down=True)}, id="make room"),
     pytest.param("rollout", {**seen(**STUCK), "tried": (OURS,)}, id="our own failed rollout"),
+    pytest.param("rollout", seen(rolled_out_at=ago(seconds=30)), id="a rollout that has settled"),
+    pytest.param("rollout", {**seen(rolled_out_at=ago(seconds=9)), "tried": (OURS,)}, id="ours just ended"),
     pytest.param("one_action_per_target", past(ELSEWHERE), id="in flight elsewhere"),
     pytest.param("at_once", past(ELSEWHERE), id="one at once"),
     pytest.param("storm", openings(1, 2), id="two targets"),
@@ -481,3 +490,7 @@ def test_the_limits_are_the_policys():
 def test_the_history_has_to_reach_as_far_as_the_longest_limit():
     assert Limits().longest == timedelta(days=1)
     assert Limits(breaker_within=timedelta(days=2)).longest == timedelta(days=2)
+
+
+def test_the_hold_after_somebodys_rollout_ends_when_it_has_settled():
+    assert ask("rollout", **seen(rolled_out_at=ago(seconds=10))).until == after(seconds=20)

@@ -10,7 +10,7 @@ from remediator.core.execution import Delivery
 from remediator.core.incidents import BREAKER, AttemptState, Phase
 from remediator.core.policy import Mode
 from remediator.core.reasons import Reason
-from remediator.lifecycle.person import Person
+from remediator.lifecycle.person import NotNow, Person
 from tests.builders import (
     APEX,
     NOW,
@@ -419,6 +419,27 @@ def test_a_refused_step_goes_to_a_person(drama):
     drama.run()
     assert drama.cluster.asked == []
     assert drama.incident.reason is Reason.APPROVAL_REFUSED
+
+
+WORDS = ["approve", "reject", "acknowledge"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_person_cannot_speak_about_an_incident_that_is_not_there(drama, word):
+    with pytest.raises(NotNow, match="there is no incident 7"):
+        getattr(Person(drama.journal), word)(7, by="ada", now=NOW)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_person_cannot_say_what_does_not_fit_and_learns_why(drama, word):
+    drama.metrics.values[APEX] = None
+    drama.receive()
+    with pytest.raises(NotNow, match=r"incident 1 is deciding$"):
+        getattr(Person(drama.journal), word)(1, by="ada", now=NOW)
+    drama.step()
+    with pytest.raises(NotNow, match="is deciding, held: our own query returned no usable data"):
+        getattr(Person(drama.journal), word)(1, by="ada", now=NOW)
+    assert len(drama.told()) == 2
 
 
 # The policy is reloaded
