@@ -12,7 +12,14 @@ from remediator.core.incidents import Phase
 from tests.builders import APEX, QUERY, a_body, an_alert_body, labels_for
 from tests.web.conftest import LIMIT, NOWHERE, TOKEN, SqlJournal
 
-HOSTILE = ["$(reboot)", "`id`", 'x"} or vector(1) or up{a="', "a'; DROP TABLE incidents; --", "../../etc", "<b>"]
+HOSTILE = [
+    "$(reboot)",
+    "`id`",
+    'x"} or vector(1) or up{a="',
+    "a'; DROP TABLE incidents; --",
+    "../../etc",
+    "<b>",
+]
 
 
 def with_labels(**changes):
@@ -488,7 +495,9 @@ def test_an_unexpected_error_is_503_without_its_details(house, monkeypatch):
 # What would happen
 
 
-@pytest.mark.parametrize("query", ["?explain=1", "?explain=true", "?explain", "?explain=", "?a=b&explain=yes"])
+@pytest.mark.parametrize(
+    "query", ["?explain=1", "?explain=true", "?explain", "?explain=", "?a=b&explain=yes"]
+)
 def test_explain_says_what_would_happen_and_does_nothing(house, query):
     answer = house.post(path=f"/webhook{query}")
 
