@@ -185,8 +185,13 @@ def test_an_automatic_alert_is_one_threshold_on_one_recorded_series_per_target(a
 
 @pytest.mark.parametrize("record", sorted(RECORDS))
 def test_a_record_has_the_labels_its_name_promises(record: str) -> None:
-    assert output_labels(promql.parse(RECORDS[record]["expr"])) == TARGET
-    assert re.fullmatch(r"namespace_deployment:[a-z0-9_]+:[a-z0-9_]+", record)
+    assert output_labels(promql.parse(RECORDS[record]["expr"])) == promised_labels(record)
+    assert re.fullmatch(r"namespace_deployment(_pod)?:[a-z0-9_]+:[a-z0-9_]+", record)
+
+
+def promised_labels(record: str | None) -> set[str]:
+    assert record is not None
+    return set(record.partition(":")[0].split("_"))
 
 
 def output_labels(expr: Any) -> set[str]:
@@ -198,8 +203,10 @@ def output_labels(expr: Any) -> set[str]:
             return set(modifier.labels)
         case promql.Call(func=func, args=args) if func.name == "histogram_quantile":
             return output_labels(args[1]) - {"le"}
+        case promql.Call(func=func, args=args) if func.name.endswith("_over_time"):
+            return output_labels(args[0].vector_selector)
         case promql.VectorSelector(name=name) if name in RECORDS:
-            return TARGET
+            return promised_labels(name)
         case promql.BinaryExpr(lhs=lhs, rhs=promql.NumberLiteral()):
             return output_labels(lhs)
         case promql.BinaryExpr(lhs=lhs, rhs=rhs):
@@ -217,7 +224,39 @@ def test_raw_series_come_from_the_hive_job_and_records_exist(rule: dict[str, Any
         r"\b((?:hive_|ahsan_|up\b)\w*)(\{[^}]*\})?", re.sub(r"\w+:\S+", "", rule["expr"])
     ):
         assert matchers == '{job="hive"}', name
-    assert set(re.findall(r"\bnamespace_deployment:[\w:]+", rule["expr"])) <= RECORDS.keys()
+    assert records_in(rule) <= RECORDS.keys()
+
+
+def records_in(rule: dict[str, Any]) -> set[str]:
+    return set(re.findall(r"\bnamespace_deployment(?:_pod)?:[\w:]+", rule["expr"]))
+
+
+def test_a_rule_reads_what_was_recorded_before_it_in_the_same_evaluation() -> None:
+    (group,) = load(HIVE_RULES)["groups"]
+    recorded: set[str] = set()
+    for rule in group["rules"]:
+        assert records_in(rule) <= recorded, rule.get("alert") or rule["record"]
+        recorded.add(rule.get("record", ""))
+
+
+def test_hive_down_counts_exactly_one_minute_of_evaluations() -> None:
+    (group,) = load(HIVE_RULES)["groups"]
+    interval = seconds(group["interval"])
+    record = RECORDS["namespace_deployment:hive_up:min_max1m"]["expr"]
+    ranges = {seconds(text) for text in re.findall(r"\[(\w+)\]", record)}
+    (points,) = (int(text) for text in re.findall(r">= (\d+)", record))
+    assert (points - 1) * interval == 60
+    assert len(ranges) == 1
+    assert (points - 1) * interval < min(ranges) < points * interval, (
+        "on an edge, versions differ by one point"
+    )
+    assert "for" not in ALERTS["HiveDown"], "the minute is in the record"
+
+
+def seconds(duration: str) -> int:
+    found = re.fullmatch(r"(\d+)([sm])", duration)
+    assert found is not None
+    return int(found[1]) * {"s": 1, "m": 60}[found[2]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
@@ -225,6 +264,8 @@ def test_expressions_stay_within_what_the_demo_can_evaluate(rule: dict[str, Any]
     words = set(re.findall(r"\b([a-z_]+)\s*(?=\()", rule["expr"]))
     assert words <= {
         "rate",
+        "max_over_time",
+        "count_over_time",
         "histogram_quantile",
         "absent",
         "sum",
