@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,11 +19,42 @@ from tests.end_to_end.serving import SaidMetrics
 
 LAB_SPEED = 4
 
+Stack = tuple[str, str]
+"""A Prometheus and an Alertmanager of about the same age."""
 
-def missing(what: str) -> None:
+
+def missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
+
+
+def stacks() -> dict[str, Stack]:
+    """Those on PATH (the distribution's), and those in the directories of REMEDIATOR_PROM_PATHS."""
+    found: dict[str, Stack] = {}
+    for place in (None, *filter(None, os.environ.get("REMEDIATOR_PROM_PATHS", "").split(os.pathsep))):
+        prometheus = shutil.which("prometheus", path=place)
+        alertmanager = shutil.which("alertmanager", path=place) or shutil.which(
+            "prometheus-alertmanager", path=place
+        )
+        if prometheus and alertmanager and (prometheus, alertmanager) not in found.values():
+            found[place or "PATH"] = prometheus, alertmanager
+    return found
+
+
+STACKS = stacks()
+
+
+@pytest.fixture(params=STACKS or ["none"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """Each Prometheus and Alertmanager there is."""
+    return STACKS.get(request.param) or missing("no prometheus and alertmanager on PATH")
+
+
+@pytest.fixture
+def newest_stack() -> Stack:
+    """One of them, for what does not depend on their age."""
+    return [*STACKS.values()][-1] if STACKS else missing("no prometheus and alertmanager on PATH")
 
 
 @pytest.fixture

@@ -216,6 +216,12 @@ class _Requests(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(self._ask())
 
+    def do_POST(self) -> None:
+        self._answer(self._ask())
+
+    def do_DELETE(self) -> None:
+        self._answer(self._ask())
+
     def do_PATCH(self) -> None:
         proxy = self.server.proxy
         caught = None if "dryRun" in self.path else proxy.caught(self.path)

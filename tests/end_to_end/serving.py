@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import requests
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from remediator.lab.stage import free_port
 from tests.end_to_end.programs import Program, Programs, eventually
@@ -24,7 +25,7 @@ Json = dict[str, Any]
 
 
 class SaidMetrics:
-    """Answers every query with one series of the present value; a context manager."""
+    """Answers every query with one series of the present value, and every scrape; a context manager."""
 
     def __init__(self) -> None:
         self.value = SICK
@@ -37,8 +38,15 @@ class SaidMetrics:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 result = [{"metric": {}, "value": [datetime.now(UTC).timestamp(), str(said.value)]}]
                 data = {"resultType": "vector", "result": result}
-                content = json.dumps({"status": "success", "data": data}).encode()
+                self._answer(json.dumps({"status": "success", "data": data}))
+
+            def do_GET(self) -> None:
+                self._answer(f"hive_up {said.value}\n")
+
+            def _answer(self, text: str) -> None:
+                content = text.encode()
                 self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -194,6 +202,14 @@ class Remediator:
         found: list[Json] = self._ask("/api/v1/incidents")["incidents"]
         return found
 
+    def counted(self, name: str, **labels: str) -> float:
+        """The sum of one of its own metrics over the series with these labels."""
+        return sum_of(requests.get(f"{self.url}/metrics", timeout=30).text, name, **labels)
+
+    def answered(self, status: int, endpoint: str) -> float:
+        """How many requests it has answered so. For one worker process."""
+        return self.counted("remediator_http_requests_total", code=str(status), endpoint=endpoint)
+
     def story(self, number: int = 1) -> Json:
         """One incident with its timeline."""
         told: Json = self._ask(f"/api/v1/incidents/{number}")
@@ -215,6 +231,12 @@ class Remediator:
         answer = requests.get(f"{self.url}{path}", headers=headers, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+def sum_of(page: str, name: str, **labels: str) -> float:
+    """Of a metrics page: the series of that name with these labels, added up."""
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
 
 
 def kinds_and_reasons(story: Json) -> list[tuple[str, str]]:
