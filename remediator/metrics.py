@@ -6,7 +6,7 @@ Every label value is present from the start, so that `increase()` sees the first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter
@@ -15,9 +15,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from remediator import __version__
-from remediator.core.actions import ACTION_KINDS
+from remediator.core.actions import ACTION_KINDS, Target
 from remediator.core.decide import NEVER_ESCALATE
 from remediator.core.incidents import BREAKER, Pause, Phase
+from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.core.verification import Verdict
 from remediator.ports import JournalUnavailable
@@ -149,6 +150,18 @@ class Sums(Protocol):
         """The pauses in force."""
         ...
 
+    def open_phases(self) -> dict[Target, Phase]:
+        """The targets that have an open incident, and the phase it is in."""
+        ...
+
+    def spent(self, *, since: datetime) -> list[tuple[Target, datetime]]:
+        """The attempts since then that count against the budgets."""
+        ...
+
+    def last_applied(self) -> dict[tuple[Target, str], datetime]:
+        """When the API server last accepted a change, by target and kind of action."""
+        ...
+
 
 class JournalCollector(Collector):
     """Reads the journal at each scrape. Without a journal it says so, and nothing else."""
@@ -223,6 +236,78 @@ class JournalCollector(Collector):
             "Whether the breaker is open.",
             value=int(any(pause.by == BREAKER for pause in pauses)),
         )
+
+
+class TargetCollector(Collector):
+    """What the journal says of each target in the policy: its incident, last actions, and budgets left.
+
+    The label is `target`, because a `namespace` would be taken for our own. Without a journal: nothing.
+    """
+
+    def __init__(self, journal: Sums, *, clock: Callable[[], datetime], policy: Callable[[], Policy]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._policy = policy
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        policy = self._policy()
+        try:
+            families = [self._phases(policy), self._last_actions(policy), *self._budgets(policy)]
+        except JournalUnavailable:
+            return
+        yield from families
+
+    def _phases(self, policy: Policy) -> Metric:
+        phases = self._journal.open_phases()
+        family = GaugeMetricFamily(
+            "remediator_target_phase",
+            "1 for the phase that the target's open incident is in.",
+            labels=["target", "phase"],
+        )
+        for target in policy.targets:
+            for phase in Phase:
+                if phase is not Phase.CLOSED:
+                    family.add_metric([str(target), phase.value], int(phases.get(target) is phase))
+        return family
+
+    def _last_actions(self, policy: Policy) -> Metric:
+        applied = self._journal.last_applied()
+        family = GaugeMetricFamily(
+            "remediator_last_action_timestamp_seconds",
+            "When the API server last accepted a change; 0 if it never did.",
+            labels=["target", "action"],
+        )
+        for target in policy.targets:
+            for kind in ACTION_KINDS:
+                at = applied.get((target, kind))
+                family.add_metric([str(target), kind], at.timestamp() if at else 0)
+        return family
+
+    def _budgets(self, policy: Policy) -> Iterator[Metric]:
+        limits, now = policy.limits, self._clock()
+        spent = self._journal.spent(since=now - limits.longest)
+        family = GaugeMetricFamily(
+            "remediator_budget_left", "Actions that the target has left.", labels=["target", "budget"]
+        )
+        for target in policy.targets:
+            times = [at for one, at in spent if one == target]
+            for budget, most, per in (
+                (_R.TARGET_BUDGET, limits.target_actions, limits.target_per),
+                (_R.TARGET_DAILY_BUDGET, limits.target_per_day, limits.day),
+            ):
+                family.add_metric([str(target), budget.value], _left(times, most, per, now))
+        yield family
+        yield GaugeMetricFamily(
+            "remediator_overall_budget_left",
+            "Actions that all targets together have left.",
+            value=_left([at for _, at in spent], limits.overall_actions, limits.overall_per, now),
+        )
+
+
+def _left(times: Iterable[datetime], most: int, per: timedelta, now: datetime) -> int:
+    """What is left of a budget: the guardrail holds at 0."""
+    return max(0, most - sum(at > now - per for at in times))
 
 
 def http_requests(registry: CollectorRegistry) -> Counter:

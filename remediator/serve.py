@@ -17,7 +17,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as GunicornsOwnLogger
 
 from remediator.logs import logger
-from remediator.metrics import JournalCollector
+from remediator.metrics import JournalCollector, TargetCollector
 from remediator.ports import JournalUnavailable
 from remediator.settings import Settings
 from remediator.web import Doors, create_app
@@ -81,6 +81,9 @@ class Process:
                 policy_bad=lambda: remediator.policy.mistakes is not None,
                 worker_alive=lambda: remediator.worker.alive,
             )
+        )
+        doors.registry.register(
+            TargetCollector(remediator.journal, clock=utc_now, policy=remediator.policy.current)
         )
         self.app = create_app(doors)
 

@@ -170,7 +170,13 @@ class Stage:
         config = yaml.safe_load(compress_prometheus(shipped, self.speed))
         config["rule_files"] = [str(rules)]
         config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
-        config["scrape_configs"][0]["http_sd_configs"][0]["url"] = self.node.sd_url
+        scraped = {job["job_name"]: job for job in config["scrape_configs"]}
+        scraped["hive"]["http_sd_configs"][0]["url"] = self.node.sd_url
+        scraped["remediator"]["static_configs"][0]["targets"] = [self.remediator_url.removeprefix("http://")]
+        # Its page is read from a database, which does not become faster with the lab's clock.
+        scraped["remediator"]["scrape_timeout"] = scraped["remediator"]["scrape_interval"] = divide(
+            "60s", self.speed
+        )
         address = f"127.0.0.1:{free_port()}"
         self._start(
             self._prometheus or "prometheus",

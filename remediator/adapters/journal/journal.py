@@ -26,7 +26,8 @@ from remediator.adapters.journal.schema import (
 )
 from remediator.adapters.journal.timeline import first_broken
 from remediator.adapters.journal.transaction import Transaction
-from remediator.core.incidents import WORKING_PHASES, Attempt, Incident, Pause, Phase
+from remediator.core.actions import Target
+from remediator.core.incidents import WORKING_PHASES, Attempt, AttemptState, Incident, Pause, Phase
 from remediator.ports import Claim
 
 _WORKING = [phase.value for phase in WORKING_PHASES]
@@ -185,6 +186,30 @@ class SqlJournal:
         query = select(incidents.c.phase, func.count()).where(incidents.c.phase != Phase.CLOSED)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(incidents.c.phase))}
+
+    def open_phases(self) -> dict[Target, Phase]:
+        """The targets that have an open incident, and the phase it is in."""
+        query = select(incidents.c.namespace, incidents.c.deployment, incidents.c.phase)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.where(incidents.c.phase != Phase.CLOSED)).all()
+        return {Target(row.namespace, row.deployment): Phase(row.phase) for row in rows}
+
+    def spent(self, *, since: datetime) -> list[tuple[Target, datetime]]:
+        """The attempts intended after that moment that the guardrails count against the budgets."""
+        query = select(attempts.c.namespace, attempts.c.deployment, attempts.c.intended_at).where(
+            attempts.c.intended_at > since, attempts.c.state != AttemptState.WITHDRAWN
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [(Target(row.namespace, row.deployment), row.intended_at) for row in rows]
+
+    def last_applied(self) -> dict[tuple[Target, str], datetime]:
+        """When the API server last accepted a change, by target and kind of action."""
+        of = (attempts.c.namespace, attempts.c.deployment, attempts.c.kind)
+        query = select(*of, func.max(attempts.c.applied_at).label("at")).group_by(*of)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.where(attempts.c.applied_at.is_not(None))).all()
+        return {(Target(row.namespace, row.deployment), row.kind): row.at for row in rows}
 
     def counters(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """The durable counters by name and sorted labels."""

@@ -1,0 +1,347 @@
+"""bizra-ahsan-dashboard: the service. What is red here is what the rules in prometheus-rules/ fire on."""
+# ruff: noqa: E501, INP001 - a description is one piece of prose; scripts beside what they write
+
+from __future__ import annotations
+
+from parts import (
+    ALERTMANAGER,
+    BLUE,
+    CLEAR,
+    GREEN,
+    GREY,
+    OPERATIONAL,
+    ORANGE,
+    RED,
+    RUNBOOK,
+    VIOLET,
+    Json,
+    Steps,
+    annotation,
+    chart,
+    colour_of,
+    dashboard,
+    link,
+    query,
+    stat,
+    table,
+    timeline,
+    to_dashboard,
+    to_page,
+    unit_of,
+    variable,
+)
+
+ALERTMANAGER_OF_TARGET = (
+    ALERTMANAGER + "/#/alerts?filter=%7Bnamespace%3D%22${namespace}%22%2Cdeployment%3D%22${deployment}%22%7D"
+)
+
+OF_TARGET = '{namespace="$namespace",deployment="$deployment"}'
+OF_PODS = '{job="hive",namespace="$namespace",deployment="$deployment"}'
+TARGET = '{target="$namespace/$deployment"}'
+
+SCORE = f"namespace_deployment:ahsan_score:avg{OF_TARGET}"
+UP = f"namespace_deployment:hive_up:min{OF_TARGET}"
+ERRORS = f"namespace_deployment:hive_errors:rate5m{OF_TARGET}"
+OPERATIONS = f"namespace_deployment:hive_operation_duration_seconds_count:rate5m{OF_TARGET}"
+ERROR_RATIO = f"namespace_deployment:hive_errors_per_operations:ratio_rate5m{OF_TARGET}"
+P99 = f"namespace_deployment:hive_operation_duration_seconds:p99_rate5m{OF_TARGET}"
+# Of sums, so that a busy hour weighs more than an idle one.
+ERROR_RATIO_30D = f"sum_over_time({ERRORS}[30d]) / (sum_over_time({OPERATIONS}[30d]) > 0)"
+AVAILABILITY_30D = f"avg_over_time({UP}[30d])"
+
+SCORE_STEPS: Steps = ((None, RED), (90, ORANGE), (95, GREEN))
+ERROR_STEPS: Steps = ((None, GREEN), (0.01, ORANGE), (0.05, RED))
+LATENCY_STEPS: Steps = ((None, GREEN), (0.05, ORANGE), (0.5, RED))
+BUDGET_STEPS: Steps = ((None, RED), (0, ORANGE), (0.25, GREEN))
+
+
+def quantile(q: float) -> str:
+    buckets = f"hive_operation_duration_seconds_bucket{OF_PODS}[$__rate_interval]"
+    return f"histogram_quantile({q}, sum by (le) (rate({buckets})))"
+
+
+def at_a_glance() -> list[Json]:
+    return [
+        stat(
+            "Ahsan Compliance Score",
+            "Average over the pods that answer; 95 is the minimum and compliant. Below 95 for 5 minutes AhsanScoreLow fires, "
+            "below 90 the compliance officer is concerned. A dead pod drops out of the average: look at System Health too.",
+            SCORE,
+            size=(5, 5),
+            unit="percent",
+            min=0,
+            max=100,
+            decimals=2,
+            steps=SCORE_STEPS,
+            loud=True,
+            now=True,
+            links=[link("What to do: AhsanScoreLow", f"{RUNBOOK}#ahsanscorelow")],
+        ),
+        stat(
+            "System Health",
+            "OPERATIONAL: every pod was scraped and says it is up. DOWN: at least one was not, or says it is not. "
+            "NO DATA: Prometheus knows no pod of this Deployment, or does not evaluate its rules; that is not health.",
+            f"min({UP})",
+            size=(5, 5),
+            steps=((None, GREY),),
+            mappings=OPERATIONAL,
+            loud=True,
+            now=True,
+            links=[link("What to do: HiveDown", f"{RUNBOOK}#hivedown")],
+        ),
+        stat(
+            "Active Swarms",
+            "Swarms at work, summed over the pods.",
+            f"sum(hive_active_swarms{OF_PODS})",
+            size=(4, 5),
+            steps=((None, BLUE),),
+            decimals=0,
+            min=0,
+            now=True,
+        ),
+        stat(
+            "Ahsan Violations",
+            "How often the score was found below 95 within the time range shown. It should be 0.",
+            f"sum(increase(ahsan_violations_total{OF_PODS}[$__range]))",
+            at_end=True,
+            size=(4, 5),
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (1, RED)),
+            links=[link("What to do: AhsanScoreLow", f"{RUNBOOK}#ahsanscorelow")],
+        ),
+        stat(
+            "Remediator",
+            "The phase of this Deployment's open incident. `escalated` waits for a person: `remediator incidents`.",
+            f"max by (phase) (remediator_target_phase{TARGET}) == 1",
+            at_end=True,
+            size=(3, 5),
+            text="name",
+            legend="{{phase}}",
+            empty="no open incident",
+            steps=((None, ORANGE),),
+            overrides=[colour_of("escalated", RED)],
+        ),
+        stat(
+            "Actions Left",
+            "Automatic actions that this Deployment may still get in the policy's window. At 0 the remediator holds, and "
+            "then hands over to a person.",
+            'min(remediator_budget_left{target="$namespace/$deployment",budget="target_budget"})',
+            at_end=True,
+            size=(3, 5),
+            decimals=0,
+            steps=((None, RED), (1, ORANGE), (2, GREEN)),
+        ),
+    ]
+
+
+def compliance() -> list[Json]:
+    return [
+        chart(
+            "Ahsan Score",
+            "The recorded average, which is what AhsanScoreLow reads, and the worst pod. Lines: 95 is compliant, below "
+            "90 the compliance officer is concerned.",
+            [query(SCORE, "average"), query(f"min(ahsan_score{OF_PODS})", "worst pod")],
+            size=(16, 9),
+            unit="percent",
+            min=0,
+            max=100,
+            decimals=2,
+            lines=True,
+            # The lines are not the area's colours: red where it becomes red, green where it becomes green.
+            steps=((None, CLEAR), (90, RED), (95, GREEN)),
+            overrides=[colour_of("average", BLUE), colour_of("worst pod", VIOLET)],
+            empty="No score: no pod of this Deployment answers, or Prometheus does not record it.",
+        ),
+        timeline(
+            "Health over Time",
+            "The Deployment and each of its pods. A gap is no data, not health.",
+            [
+                query(f"min({UP})", "Deployment"),
+                query(f"namespace_deployment_pod:hive_up:min{OF_TARGET}", "{{pod}}"),
+            ],
+            size=(8, 9),
+            mappings=OPERATIONAL,
+            empty="No health: Prometheus knows no pod of this Deployment.",
+        ),
+    ]
+
+
+def performance() -> list[Json]:
+    return [
+        chart(
+            "Throughput",
+            "Operations and errors per second, over all pods. Line: the verified baseline of 1,500 operations per second.",
+            [query(OPERATIONS, "operations"), query(ERRORS, "errors")],
+            size=(8, 9),
+            unit="ops",
+            min=0,
+            lines=True,
+            steps=((None, CLEAR), (1500, BLUE)),
+            overrides=[colour_of("operations", GREEN), colour_of("errors", RED)],
+            empty="No operations were counted.",
+        ),
+        chart(
+            "Error Ratio",
+            "Failed operations per operation over 5 minutes: a share, not errors per second. Lines: 1 % is the SLA, above 5 % "
+            "for 5 minutes HiveErrorRateHigh fires. Without traffic there is no ratio.",
+            [query(ERROR_RATIO, "errors per operation")],
+            size=(8, 9),
+            unit="percentunit",
+            min=0,
+            decimals=2,
+            lines=True,
+            steps=ERROR_STEPS,
+            overrides=[colour_of("errors per operation", BLUE)],
+            empty="No traffic, so no ratio.",
+            links=[link("What to do: HiveErrorRateHigh", f"{RUNBOOK}#hiveerrorratehigh")],
+        ),
+        chart(
+            "Latency",
+            "Quantiles over all pods' operations; P99 is the recorded series that HiveLatencyP99High reads. Lines: the "
+            "verified P99 baseline of 50 ms, and 500 ms, above which the alert fires after 10 minutes.",
+            [query(P99, "P99"), query(quantile(0.95), "P95"), query(quantile(0.5), "P50")],
+            size=(8, 9),
+            unit="s",
+            min=0,
+            lines=True,
+            steps=LATENCY_STEPS,
+            overrides=[colour_of("P99", RED), colour_of("P95", ORANGE), colour_of("P50", BLUE)],
+            empty="No traffic, so no quantile.",
+            links=[link("What to do: HiveLatencyP99High", f"{RUNBOOK}#hivelatencyp99high")],
+        ),
+    ]
+
+
+def service_level() -> list[Json]:
+    kept = "As far back as Prometheus remembers, if that is less than 30 days."
+    return [
+        stat(
+            "Availability, 30 days",
+            "Share of the time in which every pod was up, as recorded for System Health: one of three pods down counts as "
+            f"down, a gap in the record counts as nothing. Target 99.99 %. {kept}",
+            AVAILABILITY_30D,
+            at_end=True,
+            size=(6, 5),
+            unit="percentunit",
+            decimals=3,
+            max=1,
+            steps=((None, RED), (0.9999, GREEN)),
+        ),
+        stat(
+            "Availability Budget Left",
+            "Of the 4 minutes 19 seconds that 99.99 % leaves in 30 days. Negative is overspent: one incident of 5 "
+            f"minutes does that. {kept}",
+            f"1 - (1 - {AVAILABILITY_30D}) / (1 - 0.9999)",
+            at_end=True,
+            size=(6, 5),
+            unit="percentunit",
+            decimals=0,
+            max=1,
+            steps=BUDGET_STEPS,
+        ),
+        stat(
+            "Error Ratio, 30 days",
+            f"Failed operations per operation, all traffic weighed alike. The SLA is less than 1 %. {kept}",
+            ERROR_RATIO_30D,
+            at_end=True,
+            size=(6, 5),
+            unit="percentunit",
+            decimals=3,
+            min=0,
+            steps=((None, GREEN), (0.01, RED)),
+            empty="no traffic",
+        ),
+        stat(
+            "Error Budget Left",
+            f"Of the errors that 1 % leaves for the traffic of 30 days. Negative is overspent. {kept}",
+            f"1 - ({ERROR_RATIO_30D}) / 0.01",
+            at_end=True,
+            size=(6, 5),
+            unit="percentunit",
+            decimals=0,
+            max=1,
+            steps=BUDGET_STEPS,
+            empty="no traffic",
+        ),
+    ]
+
+
+def response() -> list[Json]:
+    return [
+        table(
+            "Firing Alerts",
+            "What Prometheus says about this Deployment at the end of the time range, whether or not Alertmanager told anybody.",
+            'ALERTS{alertstate="firing",namespace="$namespace",deployment="$deployment"}',
+            {"alertname": "alert", "severity": "severity", "remediation": "remediation"},
+            size=(12, 7),
+            empty="No alert is firing.",
+            links=[link("In Alertmanager", ALERTMANAGER_OF_TARGET)],
+        ),
+        table(
+            "Last Automatic Actions",
+            "When the remediator last changed this Deployment, by kind of action. The violet marks on the charts are the same moments.",
+            f"max by (target, action) (remediator_last_action_timestamp_seconds{TARGET}) * 1000 > 0",
+            {"action": "action", "Value": "when"},
+            size=(12, 7),
+            empty="The remediator has not changed this Deployment.",
+            overrides=[unit_of("when", "dateTimeAsIso")],
+            links=[link("What the remediator does", f"{RUNBOOK}#first-for-every-alert")],
+        ),
+    ]
+
+
+def ahsan() -> Json:
+    return dashboard(
+        "bizra-ahsan-dashboard",
+        "BIZRA Ahsan",
+        "Is the service excellent, compliant and up, and what has been done about it when it was not?",
+        tags=["bizra", "ahsan"],
+        since="now-3h",
+        variables=[
+            variable(
+                "namespace",
+                "Namespace",
+                'label_values(up{job="hive"}, namespace)',
+                "Where the Deployment is.",
+            ),
+            variable(
+                "deployment",
+                "Deployment",
+                'label_values(up{job="hive",namespace="$namespace"}, deployment)',
+                "The service: one target of the remediator.",
+            ),
+        ],
+        annotations=[
+            annotation(
+                "Firing alerts",
+                RED,
+                'ALERTS{alertstate="firing",namespace="$namespace",deployment="$deployment"}',
+                title="{{alertname}}",
+                text="fires",
+                tags="severity,remediation",
+                dated=False,
+            ),
+            annotation(
+                "Automatic actions",
+                VIOLET,
+                f"max by (target, action) (remediator_last_action_timestamp_seconds{TARGET}) * 1000 > 0",
+                title="Remediator: {{action}}",
+                text="{{target}}",
+                tags="action",
+                dated=True,
+            ),
+        ],
+        links=[
+            to_page("Runbook", RUNBOOK, "One section per alert"),
+            to_page("Alertmanager", ALERTMANAGER_OF_TARGET, "This Deployment's alerts and silences"),
+            to_dashboard("Remediator", "remediator"),
+        ],
+        rows=[
+            ("At a glance", at_a_glance()),
+            ("Compliance", compliance()),
+            ("Performance against the baselines", performance()),
+            ("Service level", service_level()),
+            ("Alerts and response", response()),
+        ],
+    )

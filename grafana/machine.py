@@ -1,0 +1,375 @@
+"""remediator: the machine. Every replica shows the same journal, so replicas are never added up."""
+# ruff: noqa: E501, INP001 - a description is one piece of prose; scripts beside what they write
+
+from __future__ import annotations
+
+from parts import (
+    ALERTMANAGER,
+    BLUE,
+    CLEAR,
+    GREEN,
+    OPERATIONAL,
+    ORANGE,
+    RED,
+    RUNBOOK,
+    VIOLET,
+    Json,
+    annotation,
+    chart,
+    colour_of,
+    dashboard,
+    link,
+    query,
+    stat,
+    table,
+    texts,
+    timeline,
+    to_dashboard,
+    to_page,
+    variable,
+)
+
+
+def grown(metric: str, by: str = "") -> str:
+    """How much a counter grew in the range. Every replica shows the same journal: the largest, never the sum."""
+    of = f"max by ({by}) " if by else "max"
+    return f"{of}(increase({metric}[$__range]))"
+
+
+ACTIONS = f"sum({grown('remediator_actions_total', 'action')})"
+SCRAPED = 'min(up{job="remediator"})'
+RECOVERED = '{reason="recovered"}'
+
+
+def condition() -> list[Json]:
+    return [
+        stat(
+            "Remediator",
+            "OPERATIONAL: every replica was scraped, its worker runs and it reads its journal. DOWN: automation is off or "
+            "impaired; alerts still reach people.",
+            f"{SCRAPED} * min(remediator_worker_alive) * min(remediator_journal_available) or {SCRAPED}",
+            size=(4, 5),
+            mappings=OPERATIONAL,
+            loud=True,
+            now=True,
+        ),
+        stat(
+            "Breaker",
+            "OPEN: too many actions did not help, and nothing is done until a person says `remediator resume`.",
+            "max(remediator_breaker_open)",
+            size=(4, 5),
+            mappings=texts({0: ("CLOSED", GREEN), 1: ("OPEN", RED)}),
+            loud=True,
+            now=True,
+            links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
+        ),
+        stat(
+            "Pauses",
+            "Pauses that people set and that are in force; `remediator resume` ends them. While one covers a target, its "
+            "incidents are held.",
+            "max(remediator_pauses)",
+            size=(4, 5),
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (1, ORANGE)),
+            now=True,
+            links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
+        ),
+        stat(
+            "Waiting for a Person",
+            "Escalated incidents. The machine leaves their targets alone until `remediator acknowledge`.",
+            'max(remediator_open_incidents{phase="escalated"})',
+            size=(4, 5),
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (1, RED)),
+            now=True,
+        ),
+        stat(
+            "Policy File",
+            "MISTAKES: the file was changed into something that cannot be used, and the older policy stays in force; "
+            "`remediator check` says what is wrong.",
+            "max(remediator_policy_rejected)",
+            size=(4, 5),
+            mappings=texts({0: ("IN FORCE", GREEN), 1: ("MISTAKES", RED)}),
+            loud=True,
+            now=True,
+        ),
+        stat(
+            "Actions Left in All",
+            "What all targets together may still get in the policy's window. At 0 everything is held.",
+            "min(remediator_overall_budget_left)",
+            size=(4, 5),
+            decimals=0,
+            min=0,
+            steps=((None, RED), (1, ORANGE), (3, GREEN)),
+            now=True,
+        ),
+    ]
+
+
+def incidents() -> list[Json]:
+    return [
+        stat(
+            "Time to Act",
+            "From opening an incident to a change that the API server accepted; average over the actions in the time range. "
+            "Waiting for a cooldown or an approval is included.",
+            f"{grown('remediator_act_seconds_total')} / ({ACTIONS} > 0)",
+            at_end=True,
+            size=(4, 4),
+            unit="s",
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (60, ORANGE), (300, RED)),
+            empty="no actions",
+        ),
+        stat(
+            "Time to Recover",
+            "From opening an incident to recovery seen by our own query; average over the incidents that recovered in the "
+            "time range. The objective is 5 minutes.",
+            f"{grown(f'remediator_closed_seconds_total{RECOVERED}')} / ({grown(f'remediator_closed_total{RECOVERED}')} > 0)",
+            at_end=True,
+            size=(4, 4),
+            unit="s",
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (240, ORANGE), (300, RED)),
+            empty="none recovered",
+        ),
+        stat(
+            "Recovered",
+            "Incidents that the machine ended in the time range with recovery proven by our own query.",
+            grown(f"remediator_closed_total{RECOVERED}"),
+            at_end=True,
+            size=(4, 4),
+            decimals=0,
+            min=0,
+            steps=((None, GREEN),),
+        ),
+        stat(
+            "Incidents",
+            "Incidents opened in the time range.",
+            f"sum({grown('remediator_incidents_total', 'reason')})",
+            at_end=True,
+            size=(4, 4),
+            decimals=0,
+            min=0,
+            steps=((None, BLUE),),
+        ),
+        stat(
+            "Actions",
+            "Changes in the time range that the API server accepted.",
+            ACTIONS,
+            at_end=True,
+            size=(4, 4),
+            decimals=0,
+            min=0,
+            steps=((None, BLUE),),
+        ),
+        stat(
+            "Escalations",
+            "Incidents in the time range that were handed to a person.",
+            f"sum({grown('remediator_escalations_total', 'reason')})",
+            at_end=True,
+            size=(4, 4),
+            decimals=0,
+            min=0,
+            steps=((None, GREEN), (1, ORANGE)),
+        ),
+    ]
+
+
+def effects() -> list[Json]:
+    phases = {
+        "deciding": BLUE,
+        "acting": "yellow",
+        "rolling_out": ORANGE,
+        "verifying": GREEN,
+        "escalated": RED,
+    }
+    return [
+        chart(
+            "Open Incidents by Phase",
+            "Every open incident is in one phase. `escalated` waits for a person.",
+            [query("max by (phase) (remediator_open_incidents)", "{{phase}}")],
+            size=(12, 8),
+            decimals=0,
+            min=0,
+            stacked=True,
+            overrides=[colour_of(phase, colour) for phase, colour in phases.items()],
+        ),
+        table(
+            "Attempts by Action and Outcome",
+            "Those that ended in the time range. `recovered`: our own query saw it. `withdrawn`: certainly nothing was sent. "
+            "`abandoned`: given up, what happened is unknown. All but the withdrawn spend budget.",
+            grown("remediator_attempts_total", "action, outcome"),
+            {"action": "action", "outcome": "outcome", "Value": "times"},
+            zeros=False,
+            size=(12, 8),
+            decimals=0,
+            empty="No attempt ended.",
+        ),
+        table(
+            "Decisions by Reason",
+            "What was decided in the time range, and why: above all the reasons for holding. A hold counts once for each "
+            "change of reason.",
+            grown("remediator_decisions_total", "decision, reason"),
+            {"decision": "decision", "reason": "reason", "Value": "times"},
+            zeros=False,
+            size=(12, 8),
+            decimals=0,
+            empty="Nothing was decided.",
+        ),
+        table(
+            "Escalations by Reason",
+            "Why incidents in the time range were handed to a person.",
+            grown("remediator_escalations_total", "reason"),
+            {"reason": "reason", "Value": "times"},
+            zeros=False,
+            size=(12, 8),
+            decimals=0,
+            empty="Nothing was handed to a person.",
+        ),
+    ]
+
+
+def targets() -> list[Json]:
+    of = '{target=~"$target"}'
+    return [
+        chart(
+            "Budgets Left",
+            "Actions that each target may still get, in the policy's window and for the day. At 0 the machine holds.",
+            [query(f"min by (target, budget) (remediator_budget_left{of})", "{{target}}: {{budget}}")],
+            size=(12, 8),
+            decimals=0,
+            min=0,
+            lines=True,
+            steps=((None, RED), (1, CLEAR)),
+        ),
+        timeline(
+            "Targets with an Open Incident",
+            "One bar for each target and phase; coloured while the target's incident is in that phase.",
+            [query(f"max by (target, phase) (remediator_target_phase{of})", "{{target}}: {{phase}}")],
+            size=(12, 8),
+            mappings=texts({1: ("now", ORANGE), 0: ("-", CLEAR)}),
+        ),
+    ]
+
+
+def intake() -> list[Json]:
+    return [
+        chart(
+            "Notifications",
+            "Journaled notifications per second from Alertmanager; repeats are the rule while something fires.",
+            [query("max(rate(remediator_notifications_total[$__rate_interval]))", "notifications")],
+            size=(8, 8),
+            unit="reqps",
+            min=0,
+        ),
+        table(
+            "Alerts by What Became of Them",
+            "Each alert of a notification in the time range, and the reason recorded for it.",
+            grown("remediator_alerts_total", "reason"),
+            {"reason": "reason", "Value": "alerts"},
+            zeros=False,
+            size=(8, 8),
+            decimals=0,
+            empty="No alert came in.",
+        ),
+        chart(
+            "HTTP Answers",
+            "Answers of all processes by endpoint and status. 401: somebody has no valid token. 503: the journal is away or "
+            "we are shutting down, and Alertmanager will try again.",
+            [
+                query(
+                    "sum by (endpoint, code) (rate(remediator_http_requests_total[$__rate_interval]))",
+                    "{{endpoint}} {{code}}",
+                )
+            ],
+            size=(8, 8),
+            unit="reqps",
+            min=0,
+        ),
+        chart(
+            "Trouble with the API Server",
+            "Writes and reads per second whose outcome was unclear and that are looked at again; it should be 0.",
+            [
+                query(
+                    "max by (action) (rate(remediator_unclear_answers_total[$__rate_interval]))", "{{action}}"
+                )
+            ],
+            size=(8, 7),
+            unit="ops",
+            min=0,
+        ),
+        table(
+            "All Firing Alerts",
+            "Of services and of the path itself, at the end of the time range.",
+            'ALERTS{alertstate="firing"}',
+            {
+                "alertname": "alert",
+                "severity": "severity",
+                "namespace": "namespace",
+                "deployment": "deployment",
+                "remediation": "remediation",
+            },
+            size=(16, 7),
+            empty="No alert is firing.",
+            links=[link("In Alertmanager", ALERTMANAGER)],
+        ),
+    ]
+
+
+def remediator() -> Json:
+    return dashboard(
+        "remediator",
+        "Remediator",
+        "What the machine is doing, what came of it, and what it may still do.",
+        tags=["bizra", "remediator"],
+        since="now-6h",
+        variables=[
+            variable(
+                "target",
+                "Target",
+                "label_values(remediator_target_phase, target)",
+                "Targets of the policy, for the panels that show them one by one.",
+                includeAll=True,
+                multi=True,
+                allValue=".*",
+                current={"text": ["All"], "value": ["$__all"]},
+            )
+        ],
+        annotations=[
+            annotation(
+                "Automatic actions",
+                VIOLET,
+                'max by (target, action) (remediator_last_action_timestamp_seconds{target=~"$target"}) * 1000 > 0',
+                title="{{action}}",
+                text="{{target}}",
+                tags="action",
+                dated=True,
+            ),
+            annotation(
+                "Waiting for a person",
+                RED,
+                'max by (target) (remediator_target_phase{target=~"$target",phase="escalated"}) > 0',
+                title="escalated",
+                text="{{target}}",
+                tags="target",
+                dated=False,
+            ),
+        ],
+        links=[
+            to_page("Runbook", RUNBOOK, "One section per alert"),
+            to_page("Stop the machine", f"{RUNBOOK}#stop-the-machine", "How to pause and resume"),
+            to_page("Alertmanager", ALERTMANAGER, "Alerts and silences"),
+            to_dashboard("Ahsan", "ahsan"),
+        ],
+        rows=[
+            ("Now", condition()),
+            ("Incidents", incidents()),
+            ("What was done, and why", effects()),
+            ("Targets", targets()),
+            ("What came in", intake()),
+        ],
+    )
