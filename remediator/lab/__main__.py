@@ -14,6 +14,9 @@ PARTS = {
     "cluster": ("remediator.lab.cluster", "a simulated Kubernetes API server that kubectl works against"),
     "node": ("remediator.lab.node", "a simulated BIZRA node that exports metrics"),
     "prometheus": ("remediator.lab.prometheus", "a small stand-in for Prometheus"),
+    "world": ("remediator.lab.world", "cluster and node in one, for other containers to reach"),
+    "prepare": ("remediator.lab.prepared", "write the shipped configuration at a speed, and make secrets"),
+    "break": ("remediator.lab.breaking", "break the simulated node, or mend it"),
 }
 PROGRAM = "python -m remediator.lab"
 
