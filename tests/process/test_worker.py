@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
 from remediator.core.actions import Target
-from remediator.core.facts import Observation
 from remediator.core.incidents import Phase
 from remediator.ports import JournalUnavailable, LeaseLost
 from remediator.worker import Worker
@@ -185,7 +185,7 @@ def test_the_pause_without_a_journal_grows(drama, hire):
     hire(queue=queue, each_round=lambda: times.append(time.monotonic()))
 
     eventually(lambda: len(times) >= 4)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[0] >= 0.15
     assert gaps[2] > gaps[0] * 2
 
@@ -228,7 +228,7 @@ def test_stop_finishes_the_step_in_hand_takes_no_new_one_and_gives_the_lease_bac
     inside, go_on = threading.Event(), threading.Event()
     seen = drama.cluster.observe
 
-    def observe(target) -> Observation:
+    def observe(target):
         inside.set()
         assert go_on.wait(10)
         return seen(target)
@@ -239,12 +239,10 @@ def test_stop_finishes_the_step_in_hand_takes_no_new_one_and_gives_the_lease_bac
     worker.start()
     assert inside.wait(10)
 
-    assert worker.stop(within=timedelta(milliseconds=50)) is False
-    assert worker.alive
+    assert not worker.stop(within=timedelta(milliseconds=50))
     go_on.set()
 
-    assert worker.stop(within=timedelta(seconds=10)) is True
-    assert not worker.alive
+    assert worker.stop(within=timedelta(seconds=10))
     assert drama.incident.phase is Phase.ACTING  # the decision in hand was recorded
     assert drama.done == []  # and nothing was begun after it
     assert drama.claim("another", lease=LONG).incident.id == 1

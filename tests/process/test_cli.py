@@ -1,0 +1,567 @@
+"""The command line: what each command says, in a pipe and on a terminal, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from remediator.adapters.journal import SqlJournal
+from remediator.cli import main
+from remediator.core.guardrails import GUARDRAILS
+from remediator.core.incidents import Phase
+from remediator.core.intake import OPENS
+from remediator.core.policy import Mode
+from remediator.policy_schema import json_schema
+from tests.builders import a_policy, an_alert
+from tests.process.conftest import NOBODY, ROOT, TOKEN
+from tests.web.conftest import House
+from tests.worlds import Drama
+
+PAYLOADS = sorted((ROOT / "tests/payloads").glob("*.json"))
+GUARDRAIL_NAMES = [name for name, _ in GUARDRAILS]
+COMMANDS = sorted(main.commands)
+JOURNALED = ["incidents", "pause", "resume", "approve", "reject", "acknowledge", "replay"]
+
+
+@pytest.fixture
+def drama(home):
+    """The journal that the commands find in the folder, and a world to fill it."""
+    played = Drama(home)
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def on(drama, home, monkeypatch):
+    monkeypatch.setenv("REMEDIATOR_DATABASE", f"sqlite:///{home}/journal.db")
+    return drama
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_has_an_example(cli, command):
+    ran = cli(command, "--help")
+
+    assert ran.code == 0
+    assert re.search(r"(?i)examples?:", ran.out)
+    assert f"remediator {command}" in ran.out.split("xample", 1)[1]
+
+
+def test_the_first_help_shows_the_commands_and_examples(cli):
+    ran = cli("--help")
+
+    assert ran.code == 0
+    assert all(command in ran.out for command in COMMANDS)
+    assert "remediator demo" in ran.out
+
+
+def test_the_version_is_told(cli):
+    assert re.fullmatch(r".*\d+\.\d+\.\d+\n", cli("--version").out)
+
+
+# check
+
+
+def test_check_of_a_sound_policy_tells_what_it_holds(cli):
+    ran = cli("check")
+
+    assert ran.code == 0
+    assert ran.json["mistakes"] == []
+    assert ran.json["targets"] == ["bizra-testnet/bizra-apex"]
+    assert len(ran.json["playbooks"]) == 4
+    shown = cli("check", tty=True)
+    assert (shown.code, shown.out) == (0, "policy.yaml is sound: 1 targets, 4 playbooks, mode auto\n")
+
+
+def test_check_names_every_mistake_by_file_and_line(cli, home):
+    (home / "bad.yaml").write_text(
+        (home / "policy.yaml").read_text() + "  - alert: A\n    stepps: []\nmore: 1\n"
+    )
+    lines = (home / "bad.yaml").read_text().splitlines()
+
+    ran = cli("check", "--policy", "bad.yaml", tty=True)
+
+    assert ran.code == 1
+    named = {int(number) for number in re.findall(r"^bad\.yaml:(\d+): ", ran.out, re.MULTILINE)}
+    assert {lines[number - 1].strip() for number in named} >= {"stepps: []", "more: 1"}
+    piped = cli("check", "--policy", "bad.yaml")
+    assert piped.code == 1
+    assert len(piped.json["mistakes"]) == len(ran.out.splitlines())
+    assert all(re.match(r"line \d+: ", mistake) for mistake in piped.json["mistakes"])
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [(b"", "empty"), (b"a: [", "line 1"), (b"\xff", "not UTF-8"), (b"- 1\n", "line 1"), (b"&a [*a]", "")],
+)
+def test_check_of_what_is_no_policy_says_so(cli, home, raw, why):
+    (home / "bad.yaml").write_bytes(raw)
+
+    ran = cli("check", "--policy", "bad.yaml")
+
+    assert ran.code == 1
+    assert why in ran.out
+
+
+def test_check_of_no_file_is_one_clear_message(cli):
+    ran = cli("check", "--policy", "nowhere.yaml")
+
+    assert ran.code == 1
+    assert "nowhere.yaml" in ran.err
+    assert ran.out == ""
+
+
+def test_check_prints_the_schema_for_editors(cli):
+    assert cli("check", "--schema").json == json_schema()
+
+
+# explain
+
+
+def check_explained(alerts, expected):
+    for alert in alerts:
+        assert alert["sentence"]
+        if alert["reason"] in OPENS:
+            assert (alert["decision"], alert["decision_reason"]) == expected
+            assert [verdict["guardrail"] for verdict in alert["guardrails"]] == GUARDRAIL_NAMES
+            assert all(verdict["passes"] or verdict["reason"] for verdict in alert["guardrails"])
+
+
+def check_shown(shown, alerts):
+    for alert in alerts:
+        assert alert["alert"] in shown
+        assert alert["reason"] in shown
+        if alert["reason"] in OPENS:
+            assert alert["decision_sentence"] in shown
+            assert all(
+                re.search(rf"^\s*{name}\s+(passes|\w+)", shown, re.MULTILINE) for name in GUARDRAIL_NAMES
+            )
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("reachable", [True, False], ids=["prometheus", "no-prometheus"])
+def test_explain_names_the_decision_and_every_guardrails_verdict(
+    cli, home, cluster, prometheus, payload, reachable
+):
+    where = ["--prometheus", prometheus.url if reachable else NOBODY, "--kubeconfig", "kubeconfig"]
+    cluster.forget_requests()
+    ran = cli("explain", payload, *where)
+    if payload.stem == "not-v4":
+        assert ran.code == 1
+        assert 'Error: "version" is \'3\', not "4"' in ran.err
+        return
+    body = json.loads(payload.read_text())
+
+    assert ran.code == 0
+    answer = ran.json
+    assert len(answer["alerts"]) + len(answer["refused"]) == len(body["alerts"])
+    assert all(refused["reason"] and refused["detail"] for refused in answer["refused"])
+    expected = ("act", "step_applies") if reachable else ("hold", "prometheus_unreachable")
+    check_explained(answer["alerts"], expected)
+    if reachable:  # and once for people; the same values
+        shown = cli("explain", payload, *where, tty=True)
+        assert shown.code == 0
+        check_shown(shown.out, answer["alerts"])
+    assert cluster.requests(mutating=True) == []
+    journal = SqlJournal(f"sqlite:///{home}/remediator.db")
+    assert (journal.incidents(), journal.counters()) == ([], {})
+    journal.close()
+
+
+def test_explain_without_an_api_server_is_a_hold(cli, home, prometheus):
+    text = (home / "kubeconfig").read_text()
+    (home / "kubeconfig").write_text(re.sub(r"http://127\.0\.0\.1:\d+", NOBODY, text))
+
+    ran = cli("explain", PAYLOADS[0], "--prometheus", prometheus.url, "--kubeconfig", "kubeconfig")
+
+    assert ran.code == 0
+    check_explained(ran.json["alerts"], ("hold", "cluster_unreachable"))
+
+
+def test_explain_reads_standard_input(cli, prometheus):
+    raw = (ROOT / "tests/payloads/firing.json").read_bytes()
+
+    ran = cli("explain", "-", "--prometheus", prometheus.url, "--kubeconfig", "kubeconfig", stdin=raw)
+
+    assert ran.json["alerts"][0]["decision"] == "act"
+
+
+def test_explain_obeys_no_control_characters_of_a_label(cli, home):
+    body = json.loads((ROOT / "tests/payloads/firing.json").read_text())
+    body["alerts"][0]["labels"]["alertname"] = "Evil\x1b]0;owned\x07\x1b[2J[red]"
+    (home / "evil.json").write_text(json.dumps(body))
+
+    ran = cli("explain", "evil.json", "--kubeconfig", "kubeconfig", tty=True)
+
+    assert "\x1b" not in ran.out
+    assert "\x07" not in ran.out
+    assert "Evil\\x1b]0;owned\\x07\\x1b[2J[red]" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["--policy", "nowhere.yaml", "--kubeconfig", "kubeconfig"], "nowhere.yaml"),
+        (
+            ["--policy", "bad.yaml", "--kubeconfig", "kubeconfig"],
+            "the policy has mistakes:\nbad.yaml: line 1",
+        ),
+        (["--kubeconfig", "nowhere"], "cannot load nowhere"),
+        (["--kubeconfig", "bad.yaml"], "cannot load bad.yaml"),
+        ([], "cannot load ~/.kube/config"),
+        (["--kubeconfig", "kubeconfig", "--prometheus", "prometheus:9090"], "--prometheus='prometheus:9090'"),
+        (["--kubeconfig", "kubeconfig", "--database", "mysql://a/b"], "--database='mysql://a/b': it takes"),
+        (["--kubeconfig", "kubeconfig", "--database", "postgresql://127.0.0.1:1/x"], "refused"),
+    ],
+)
+def test_explain_that_cannot_work_is_one_clear_message(cli, home, args, why):
+    (home / "bad.yaml").write_text("version: 9\n")
+
+    ran = cli("explain", ROOT / "tests/payloads/firing.json", *args)
+
+    assert ran.code == 1
+    assert why in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000, b"[]"])
+def test_explain_of_what_is_no_notification_is_one_clear_message(cli, raw):
+    ran = cli("explain", "-", "--kubeconfig", "kubeconfig", stdin=raw)
+
+    assert ran.code == 1
+    assert ran.err.startswith("Error: ")
+    assert len(ran.err) < 300
+
+
+# replay
+
+
+@pytest.fixture
+def receiver(tmp_path):
+    """The web application on a real port."""
+    (tmp_path / "app").mkdir()
+    house = House(tmp_path / "app")
+    server = make_server("127.0.0.1", 0, house.client.application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    house.url = f"http://127.0.0.1:{server.server_port}/webhook"  # type: ignore[attr-defined]
+    yield house
+    server.shutdown()
+    thread.join(5)
+    server.server_close()
+    house.drama.close()
+
+
+def test_replay_posts_a_file(cli, home, receiver):
+    (home / "token").write_text(f"\n {TOKEN} \nold\n")
+
+    ran = cli("replay", ROOT / "tests/payloads/firing.json", "--url", receiver.url, "--token-file", "token")
+
+    assert ran.code == 0
+    assert ran.err == "HTTP 202\n"
+    assert ran.json["outcomes"] == {"incident_opened": 1}
+    assert receiver.rows("incidents") == 1
+
+
+def test_replay_posts_again_what_the_journal_received(cli, home, receiver):
+    raw = (ROOT / "tests/payloads/grouped-mixed.json").read_bytes()
+    number = receiver.post(raw).json["notification"]
+    database = f"sqlite:///{receiver.folder}/journal.db"
+    args = ["--url", receiver.url, "--token-file", "token", "--database", database]
+
+    ran = cli("replay", "--from-journal", number, *args)
+
+    assert ran.code == 0
+    assert set(ran.json["outcomes"]) == {"no_playbook", "repeated"} or ran.json["notification"] == number
+    assert receiver.rows("notifications") == 1
+    assert receiver.rows("incidents") == 1
+    missing = cli("replay", "--from-journal", 99, *args)
+    assert (missing.code, missing.err) == (1, "Error: the journal has no notification 99\n")
+
+
+def test_replay_says_what_was_answered_and_fails_with_it(cli, home, receiver):
+    ran = cli("replay", ROOT / "tests/payloads/not-v4.json", "--url", receiver.url, "--token-file", "token")
+    assert (ran.code, ran.err) == (1, "HTTP 400\n")
+
+    (home / "wrong").write_text("wrong\n")
+    ran = cli("replay", ROOT / "tests/payloads/firing.json", "--url", receiver.url, "--token-file", "wrong")
+    assert (ran.code, ran.err) == (1, "HTTP 401\n")
+    assert receiver.untouched
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "why"),
+    [
+        ([], 2, "give either FILE or --from-journal ID"),
+        (["token", "--from-journal", "1"], 2, "give either FILE or --from-journal ID"),
+        (["nowhere.json"], 2, "nowhere.json"),
+        (["--from-journal", "9" * 30], 2, "not in the range"),
+        (["token", "--url", f"{NOBODY}/webhook"], 1, "ConnectionError; is `remediator serve` running?"),
+        (["token", "--url", "what"], 1, "MissingSchema"),
+        (["token", "--token-file", "nowhere"], 1, "nowhere"),
+        (["token", "--token-file", "empty"], 1, "the token file empty is empty"),
+    ],
+)
+def test_replay_that_cannot_work_is_one_clear_message(cli, home, args, code, why):
+    (home / "empty").write_text("\n")
+
+    ran = cli("replay", *args)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert why in ran.err
+
+
+# incidents
+
+
+def test_no_incidents_are_said(cli):
+    assert cli("incidents").json == []
+    assert cli("incidents", tty=True).out == "no incidents\n"
+
+
+def test_incidents_are_listed(cli, on):
+    on.heal_on(object)
+    on.receive()
+    on.run(hours=1)
+    on.receive(an_alert(starts_at=on.now))
+
+    assert [(one["id"], one["phase"]) for one in cli("incidents").json] == [(2, "deciding"), (1, "closed")]
+    assert [one["id"] for one in cli("incidents", "--open").json] == [2]
+    assert [one["id"] for one in cli("incidents", "--limit", 1).json] == [2]
+    shown = cli("incidents", tty=True).out
+    assert all(
+        word in shown for word in ("bizra-testnet/bizra-apex", "AhsanScoreLow", "recovered", "2026-03-02")
+    )
+
+
+def test_the_whole_story_of_an_incident_is_told(cli, on):
+    on.heal_on(object)
+    on.receive()
+    on.run(hours=1)
+
+    told = cli("incidents", 1).json
+    shown = cli("incidents", 1, tty=True).out
+
+    assert told["timeline_intact"] is True
+    assert shown.startswith("incident 1: AhsanScoreLow on bizra-testnet/bizra-apex, closed\n")
+    for event in told["events"]:
+        clock = f"{datetime.fromisoformat(event['at']):%H:%M:%S}"
+        assert re.search(rf"^{clock}  {event['kind']} +{event['reason']}: ", shown, re.MULTILINE), event
+    assert "step 3 rolling restart: step_applies" in shown
+
+
+@pytest.mark.parametrize(("number", "code"), [("7", 1), ("0", 2), ("9" * 30, 2), ("one", 2)])
+def test_an_incident_that_is_none_is_said(cli, number, code):
+    ran = cli("incidents", number)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert "there is no incident 7" in ran.err or code == 2
+
+
+# pause and resume
+
+
+@pytest.mark.parametrize(
+    ("args", "scope"),
+    [
+        ([], "all"),
+        (["--namespace", "bizra-testnet"], "namespace:bizra-testnet"),
+        (["--target", "bizra-testnet/bizra-apex"], "target:bizra-testnet/bizra-apex"),
+        (["--playbook", "AhsanScoreLow"], "playbook:AhsanScoreLow"),
+    ],
+)
+def test_a_pause_stops_acting_until_somebody_resumes(cli, on, args, scope):
+    ran = cli("pause", "--why", "migration", "--by", "ada", *args)
+    assert (ran.code, ran.out) == (0, f"paused: {scope} by ada, until somebody resumes\n")
+    on.now = datetime.now(UTC)
+    on.receive(an_alert(starts_at=on.now))
+    on.step()
+    assert on.told()[-1] == ("held", "paused")
+
+    assert cli("resume", "--by", "bob", *args).out == "resumed: 1 pause ended by bob\n"
+
+    on.now = datetime.now(UTC)
+    on.step()
+    assert on.done == ["restart"]
+
+
+def test_a_pause_has_an_end_when_given_one(cli, on):
+    ran = cli("pause", "--why", "x", "--for", "2h")
+
+    assert ran.code == 0
+    assert re.search(r"until \d{4}-\d\d-\d\d \d\d:\d\d UTC$", ran.out)
+    now = datetime.now(UTC)
+    (pause,) = on.journal.pauses(now=now)
+    assert pause.by
+    assert now + timedelta(minutes=119) < pause.until < now + timedelta(hours=2)
+    assert on.journal.pauses(now=now + timedelta(hours=2)) == []
+
+
+def test_resume_ends_its_scope_only_or_all(cli, on):
+    cli("pause", "--why", "a")
+    cli("pause", "--why", "b", "--namespace", "one")
+    cli("pause", "--why", "c", "--namespace", "two")
+
+    assert cli("resume", "--namespace", "one", "--by", "x").out == "resumed: 1 pause ended by x\n"
+    assert cli("resume", "--namespace", "one", "--by", "x").out == "resumed: 0 pauses ended by x\n"
+    assert cli("resume", "--by", "x").out == "resumed: 2 pauses ended by x\n"
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--target", "bizra-apex"],
+        ["--target", "a/b/c"],
+        ["--target", "A/b"],
+        ["--target", ""],
+        ["--namespace", ""],
+        ["--playbook", ""],
+        ["--namespace", "a", "--playbook", "B"],
+    ],
+)
+def test_a_scope_that_cannot_be_meant_changes_nothing(cli, on, command, args):
+    cli("pause", "--why", "before")
+
+    ran = cli(command, *args, *(["--why", "x"] if command == "pause" else []))
+
+    assert (ran.code, ran.out) == (2, "")
+    assert len(on.journal.pauses(now=datetime.now(UTC))) == 1
+
+
+@pytest.mark.parametrize("span", ["2", "soon", "-1h", "1.5h", "", "9999999d"])
+def test_a_duration_that_is_none_changes_nothing(cli, on, span):
+    ran = cli("pause", "--why", "x", "--for", span)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "--for" in ran.err
+    assert on.journal.pauses(now=datetime.now(UTC)) == []
+
+
+def test_a_pause_needs_a_why(cli, on):
+    assert cli("pause").code == 2
+    assert on.journal.pauses(now=datetime.now(UTC)) == []
+
+
+# A person's word
+
+
+def test_a_step_that_waits_is_approved(cli, on):
+    on.policy = a_policy(mode=Mode.APPROVE)
+    on.receive()
+    on.step()
+    assert on.told()[-1] == ("held", "awaiting_approval")
+
+    ran = cli("approve", 1, "--by", "ada")
+
+    assert (ran.code, ran.out) == (0, "incident 1: approved by ada\n")
+    on.now = datetime.now(UTC)
+    on.step()
+    assert on.done == ["restart"]
+
+
+def test_a_step_that_waits_is_rejected_and_the_escalation_acknowledged(cli, on):
+    on.policy = a_policy(mode=Mode.APPROVE)
+    on.receive()
+    on.step()
+
+    assert cli("reject", 1, "--by", "ada").out == "incident 1: rejected by ada; it will be escalated\n"
+    on.now = datetime.now(UTC)
+    on.step()
+    assert on.incident.phase is Phase.ESCALATED
+    assert on.counted("escalations", reason="approval_refused") == 1
+    assert on.done == []
+
+    assert cli("acknowledge", 1, "--by", "bob").out == "incident 1: acknowledged by bob and closed\n"
+    assert on.incident.phase is Phase.CLOSED
+    assert on.counted("closed", reason="acknowledged") == 1
+    again = cli("acknowledge", 1)
+    assert (again.code, again.err) == (1, "Error: incident 1 is closed\n")
+
+
+@pytest.mark.parametrize("command", ["approve", "reject", "acknowledge"])
+def test_a_word_at_the_wrong_time_says_where_the_incident_is_and_changes_nothing(cli, on, command):
+    on.metrics.away = True
+    on.receive()
+    on.step()
+    told = on.told()
+
+    ran = cli(command, 1)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "Error: incident 1 is deciding, held: Prometheus did not answer\n"
+    assert on.told() == told
+    assert cli(command, 2).err == "Error: there is no incident 2\n"
+    assert cli(command, 0).code == 2
+
+
+# Where nothing works
+
+
+@pytest.mark.parametrize("command", JOURNALED)
+def test_without_a_journal_there_is_one_clear_message(cli, command):
+    args = {"pause": ["--why", "x"], "replay": ["--from-journal", "1"]}.get(
+        command, [] if command in ("incidents", "resume") else ["1"]
+    )
+
+    ran = cli(command, *args, "--database", "postgresql://127.0.0.1:1/x")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("Error: OperationalError: ")
+
+
+def test_a_file_that_is_no_database_is_said(cli, home):
+    (home / "what.db").write_text("this is no database, and long enough to be looked at" * 20)
+
+    ran = cli("incidents", "--database", "sqlite:///what.db")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "not a database" in ran.err
+
+
+def test_a_mistaken_setting_is_said_by_every_command(cli):
+    for command in ("check", "incidents", "resume", "serve"):
+        ran = cli(command, REMEDIATOR_WORKERS="none")
+        assert (ran.code, ran.out) == (1, "")
+        assert "REMEDIATOR_WORKERS='none': it takes a whole number from 1" in ran.err
+
+
+# As a program
+
+
+def test_in_a_pipe_the_program_prints_json_and_on_a_terminal_it_does_not(home):
+    command = [sys.executable, "-m", "remediator", "check"]
+    piped = subprocess.run(command, cwd=home, capture_output=True, check=True, timeout=30)
+    assert json.loads(piped.stdout)["mistakes"] == []
+
+    ours, theirs = pty.openpty()
+    subprocess.run(command, cwd=home, stdout=theirs, stderr=subprocess.PIPE, check=True, timeout=30)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "policy.yaml is sound" in shown
+
+
+def test_a_pipe_that_is_closed_early_is_no_traceback(home):
+    program = f"{sys.executable} -m remediator check --schema | head -c 1"
+    done = subprocess.run(["sh", "-c", program], cwd=home, capture_output=True, check=False, timeout=30)
+
+    assert done.stdout == b"{"
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_payloads_are_there():
+    assert len(PAYLOADS) >= 14
+    assert Path(PAYLOADS[0]).is_file()
