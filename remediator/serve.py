@@ -19,6 +19,7 @@ from gunicorn.glogging import Logger as GunicornsOwnLogger
 from remediator.logs import logger
 from remediator.metrics import JournalCollector, TargetCollector
 from remediator.ports import JournalUnavailable
+from remediator.preflight import Preflight
 from remediator.settings import Settings
 from remediator.web import Doors, create_app
 from remediator.wiring import Remediator, build, open_journal
@@ -62,6 +63,7 @@ class Process:
     def __init__(self, remediator: Remediator) -> None:
         self.remediator = remediator
         self.draining = threading.Event()
+        self.preflight = Preflight(remediator.cluster, remediator.policy.current)
         doors = Doors(
             lifecycle=remediator.lifecycle,
             journal=remediator.journal,
@@ -89,10 +91,12 @@ class Process:
 
     def start(self) -> None:
         self.remediator.worker.start()
+        self.preflight.start()
 
     def stop(self) -> None:
         """Finish the step in hand, then let go of everything."""
         self.draining.set()
+        self.preflight.stop()
         if not self.remediator.worker.stop(within=GRACE):
             logger("serve").error("the step in hand did not finish in time; its lease will run out")
         self.remediator.cluster.close()
@@ -101,6 +105,7 @@ class Process:
     def _trouble(self) -> dict[str, str]:
         found = {
             "kubernetes": self.remediator.cluster.ping(),
+            "permissions": self.preflight.complaint,
             "prometheus": self.remediator.metrics.ping(),
             "policy": self.remediator.policy.mistakes,
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from remediator.core.permissions import Permission
 from remediator.core.reasons import Reason
 
 
@@ -118,6 +119,8 @@ class Observation:
     """Marks of a GitOps tool."""
     controller: str | None = None
     """The owner that controls the Deployment, `kind/name`."""
+    missing_permissions: tuple[Permission, ...] = ()
+    """What the API server says we may not do here, of what the policy needs."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """What could not be read, by field name, and why."""
 

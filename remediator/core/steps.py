@@ -23,6 +23,7 @@ from remediator.core.actions import (
 from remediator.core.decisions import Situation, StepVerdict
 from remediator.core.facts import Fact, Observation, Revision
 from remediator.core.incidents import Attempt, AttemptState
+from remediator.core.permissions import needed_by
 from remediator.core.policy import Step
 from remediator.core.reasons import Reason
 
@@ -90,15 +91,27 @@ def _refusal(situation: Situation, index: int, step: Step) -> Refusal | None:
             return Reason.FACT_UNKNOWN, f"{fact} is unknown: {finding.because}"
         if not finding.truth:
             return Reason.FACT_FALSE, f"{fact} is false: {finding.because}"
-    match step.action:
+    return _action_refusal(situation, seen, step.action) or _permission_refusal(situation, seen, step.action)
+
+
+def _action_refusal(situation: Situation, seen: Observation, action: Action) -> Refusal | None:
+    match action:
         case RollingRestart():
             return None
         case RolloutUndo():
             return _undo_refusal(situation, seen)
         case Scale():
-            return _scale_refusal(situation, seen, step.action)
+            return _scale_refusal(situation, seen, action)
         case _ as never:
             assert_never(never)
+
+
+def _permission_refusal(situation: Situation, seen: Observation, action: Action) -> Refusal | None:
+    """Asked last: a missing permission is news only for a step that would be taken."""
+    missing = [str(permission) for permission in needed_by(action) if permission in seen.missing_permissions]
+    if not missing:
+        return None
+    return Reason.FORBIDDEN, f"we lack {', '.join(missing)} on {situation.incident.target}: remediator rbac"
 
 
 def _undo_refusal(situation: Situation, seen: Observation) -> Refusal | None:

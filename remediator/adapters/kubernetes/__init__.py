@@ -5,6 +5,7 @@
     observation.py   objects -> Observation                       revisions.py    the rollout history
     patches.py       intent -> request                            delivery.py     sending it, the outcome
     status.py        how far a rollout is                         selectors.py    of which objects to list
+    access.py        what we may do here
 
 A call takes at most a handful of time-outs; silence and refusal are values, never exceptions.
 """
@@ -12,10 +13,12 @@ A call takes at most a handful of time-outs; silence and refusal are values, nev
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
+from remediator.adapters.kubernetes.access import Needs, Reviewer
 from remediator.adapters.kubernetes.connection import Answer, Connection, NoAnswer
 from remediator.adapters.kubernetes.credentials import Unconfigured, load_access
 from remediator.adapters.kubernetes.delivery import Sender, Unread, standing_of
@@ -27,6 +30,7 @@ from remediator.adapters.kubernetes.status import judge_rollout
 from remediator.core.actions import Intent, Target
 from remediator.core.execution import Recognition, Rollout, RolloutState, Sent, Standing
 from remediator.core.facts import Observation, Unseen
+from remediator.core.permissions import AccessReview
 from remediator.core.reasons import Reason
 
 __all__ = ["Connection", "KubernetesCluster", "Unconfigured"]
@@ -42,6 +46,7 @@ class KubernetesCluster:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._reviewer = Reviewer(connection)
         self._readers = ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="kubernetes-read")
         # Which versions this API server serves is learned once; another is tried on a 404.
         self._hpa_versions = ["v2", "v1"]
@@ -67,6 +72,10 @@ class KubernetesCluster:
             return str(silence)
         return None if answer.ok else answer.words
 
+    def review(self, needs: Needs, *, within: timedelta) -> AccessReview:
+        """Which of these permissions we lack; what is missing is then part of each observation."""
+        return self._reviewer.review(needs, within=within)
+
     def observe(self, target: Target) -> Observation | Unseen:
         hpas = self._readers.submit(self._hpas, target.namespace)
         try:
@@ -75,7 +84,8 @@ class KubernetesCluster:
             return Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail=str(silence))
         if answer.status != _OK:
             return _unseen(answer)
-        return observation_from(self._reading(target, answer, hpas))
+        seen = observation_from(self._reading(target, answer, hpas))
+        return replace(seen, missing_permissions=self._reviewer.missing(target))
 
     def recognise(self, target: Target, intent: Intent) -> Recognition:
         try:

@@ -115,6 +115,12 @@ class Connection:
         data = json.dumps(body).encode()
         return self._authorized("PATCH", path, query, deadline, data=data, content_type=content_type)
 
+    def ask(self, path: str, question: Any) -> Answer:
+        """Ask once by POST something that is answered and not stored, as access reviews are."""
+        deadline = time.monotonic() + self._connect_timeout + self._read_timeout
+        data = json.dumps(question).encode()
+        return self._authorized("POST", path, {}, deadline, data=data, content_type="application/json")
+
     def close(self) -> None:
         self._line.adapter.close()
 
