@@ -24,7 +24,8 @@ def configure_logs(form: str = "auto") -> None:
     )
     structlog.configure(
         processors=[*shared, *last],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # One write a line: `print` takes two, between which another process' line fits.
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     # What libraries say goes the same way, from warnings up.

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
 from remediator.adapters.journal import SqlJournal
@@ -152,7 +153,7 @@ def check_shown(shown, alerts):
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("reachable", [True, False], ids=["prometheus", "no-prometheus"])
-def test_explain_names_the_decision_and_every_guardrails_verdict(
+def test_explain_names_the_decision_and_every_guardrails_verdict(  # noqa: PLR0917 - fixtures
     cli, home, cluster, prometheus, payload, reachable
 ):
     where = ["--prometheus", prometheus.url if reachable else NOBODY, "--kubeconfig", "kubeconfig"]
@@ -255,12 +256,15 @@ def receiver(tmp_path):
     house = House(tmp_path / "app")
     server = make_server("127.0.0.1", 0, house.client.application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
+    quiet = capture_logs()
+    quiet.__enter__()
     thread.start()
     house.url = f"http://127.0.0.1:{server.server_port}/webhook"  # type: ignore[attr-defined]
     yield house
     server.shutdown()
     thread.join(5)
     server.server_close()
+    quiet.__exit__(None, None, None)
     house.drama.close()
 
 
@@ -480,7 +484,7 @@ def test_a_step_that_waits_is_rejected_and_the_escalation_acknowledged(cli, on):
     assert cli("reject", 1, "--by", "ada").out == "incident 1: rejected by ada; it will be escalated\n"
     on.now = datetime.now(UTC)
     on.step()
-    assert on.incident.phase is Phase.ESCALATED
+    assert on.journal.gauges() == {"escalated": 1}
     assert on.counted("escalations", reason="approval_refused") == 1
     assert on.done == []
 

@@ -6,13 +6,14 @@ import json
 
 import pytest
 
+from remediator.adapters.journal import SqlJournal
 from remediator.core.actions import Target
 from remediator.core.execution import Delivery, RolloutState
 from remediator.core.policy import Mode
 from remediator.core.reasons import Reason
 from remediator.metrics import COUNTERS
 from tests.builders import a_body, a_playbook, a_policy, an_alert, an_alert_body, an_observation, recently
-from tests.web.conftest import NOWHERE, SqlJournal
+from tests.web.conftest import NOWHERE
 from tests.worlds import NOT_FOUND, WELL
 
 GAUGES = {

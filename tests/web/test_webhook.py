@@ -8,9 +8,10 @@ import time
 
 import pytest
 
+from remediator.adapters.journal import SqlJournal
 from remediator.core.incidents import Phase
 from tests.builders import APEX, QUERY, a_body, an_alert_body, labels_for
-from tests.web.conftest import LIMIT, NOWHERE, TOKEN, SqlJournal
+from tests.web.conftest import LIMIT, NOWHERE, TOKEN
 
 HOSTILE = [
     "$(reboot)",
@@ -242,7 +243,7 @@ def test_there_is_no_default_target(house, label):
     assert house.rows("incidents") == 0
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\ud800", "\udfff"])
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
 @pytest.mark.parametrize("label", ["namespace", "pod"])
 def test_text_that_no_database_keeps_is_quarantined(house, label, text):
     answer = house.post(a_body(with_labels(**{label: text}), numbered(2)))
