@@ -102,9 +102,14 @@ class Cluster(ABC):
     def set_image(self, namespace: str, name: str, image: str) -> None:
         """Deploy another image, as `kubectl set image` would."""
         template = {"spec": {"containers": [{"name": "bizra-node", "image": image}]}}
+        self._change(namespace, name, {"template": template})
+
+    def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
+        self._change(namespace, name, {"replicas": replicas})
+
+    def _change(self, namespace: str, name: str, spec: Json) -> None:
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-        body = {"spec": {"template": template}}
-        self.call("PATCH", path, body, "application/strategic-merge-patch+json")
+        self.call("PATCH", path, {"spec": spec}, "application/strategic-merge-patch+json")
 
     def all_ready(self, namespace: str, name: str) -> bool:
         """Rolled out, every pod ready and none too many."""

@@ -214,21 +214,22 @@ class _Requests(BaseHTTPRequestHandler):
             super().finish()
 
     def do_GET(self) -> None:
-        self._answer(self._ask())
+        self._answer(self._ask(self._body()))
 
     def do_POST(self) -> None:
-        self._answer(self._ask())
+        self._answer(self._ask(self._body()))
 
     def do_DELETE(self) -> None:
-        self._answer(self._ask())
+        self._answer(self._ask(self._body()))
 
     def do_PATCH(self) -> None:
         proxy = self.server.proxy
+        body = self._body()  # all of it, before its sender dies
         caught = None if "dryRun" in self.path else proxy.caught(self.path)
         try:
             if caught and caught.moment is Moment.BEFORE and not caught.hold():
                 return self._answer(None)
-            answer = self._ask()
+            answer = self._ask(body)
             if caught and caught.moment is Moment.AFTER and not caught.hold():
                 return self._answer(None)
             if "dryRun" not in self.path and proxy.cuts_short(self.path):
@@ -238,8 +239,10 @@ class _Requests(BaseHTTPRequestHandler):
             if caught:
                 caught.done()
 
-    def _ask(self) -> Answer | None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _ask(self, body: bytes) -> Answer | None:
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
         try:
             return self.server.proxy.forward(self.command, self.path, body, headers)

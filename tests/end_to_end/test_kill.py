@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,15 @@ from tests.end_to_end.serving import (
 pytestmark = pytest.mark.timeout(90)
 
 BEFORE, AFTER = Moment.BEFORE, Moment.AFTER
-OLD, NEW = "ghcr.io/bizra/node:v1", "ghcr.io/bizra/node:v2"
+OLD, NEW, NEWER = (f"ghcr.io/bizra/node:v{number}" for number in (1, 2, 3))
 ALERT = {"restart": "HiveDown", "undo": "AhsanScoreLow", "scale": "HiveLatencyP99High"}
 STEPS: dict[str, Any] = {
     ALERT["restart"]: {"restart": {}},
     ALERT["undo"]: {"undo": {}},
     ALERT["scale"]: {"scale": {"to": 3}},
 }
+REFUSED = {"restart": 422, "undo": 422, "scale": 409}
+"""What the API server answers when a precondition does not hold: a failed `test`, or a conflict."""
 
 
 @dataclass
@@ -176,8 +179,31 @@ def test_a_write_of_a_killed_process_that_arrives_late_is_refused(scene: Scene, 
     story = scene.recovers(action)
 
     scene.assert_once(action)
-    assert len(scene.cluster.writes(scene.namespace)) == 2, "the late one has to have arrived"
+    assert [write["code"] for write in scene.cluster.writes(scene.namespace)] == [200, REFUSED[action]]
     assert kinds_and_reasons(story) == WELL_TOLD
+
+
+@pytest.mark.parametrize("action", ["undo", "scale"])
+def test_what_somebody_changed_meanwhile_is_left_to_a_person(scene: Scene, action: str) -> None:
+    """Applied, killed, and then overwritten: whether it had happened can no longer be told."""
+    caught = scene.proxy.catch(AFTER)
+    scene.fire(action)
+    caught.wait()
+    scene.remediator.kill()
+    caught.drop()
+    if action == "undo":
+        scene.cluster.set_image(scene.namespace, action, NEWER)
+    else:
+        scene.cluster.set_replicas(scene.namespace, action, 4)
+
+    scene.remediator.start()
+    story = scene.remediator.comes_to("escalated")
+
+    assert kinds_and_reasons(story)[2:] == [
+        ("abandoned", "outcome_unknown"),
+        ("escalated", "outcome_unknown"),
+    ]
+    assert len(scene.cluster.writes(scene.namespace)) == 1
 
 
 def test_connections_reset_after_the_write_was_applied(scene: Scene) -> None:
@@ -215,4 +241,5 @@ def test_writes_that_arrive_after_their_time_out_are_refused(scene: Scene) -> No
     scene.all_recover()
     for action in ALERT:
         scene.assert_once(action)
-    assert len(scene.cluster.writes(scene.namespace)) == 2 * len(ALERT)
+    codes = Counter(write["code"] for write in scene.cluster.writes(scene.namespace))
+    assert codes == Counter(REFUSED.values()) + Counter({200: len(ALERT)})

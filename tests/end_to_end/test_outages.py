@@ -1,4 +1,4 @@
-"""What we need is away, stuck or dead: held with a reason, then dealt with or a person called. Never twice."""
+"""What we need is away, stuck or dead: held with a reason, then mended, or a person called. Never twice."""
 
 from __future__ import annotations
 
