@@ -29,11 +29,13 @@ types: $(VENV)/.dev ## mypy --strict
 imports: $(VENV)/.dev ## import-linter: the layers of the house
 	$(BIN)/lint-imports --no-cache
 
-policy: $(VENV)/.dev ## the shipped policy is sound
-	$(BIN)/remediator check --policy policy.yaml
+policy: $(VENV)/.dev ## the shipped policy is sound, and rules, routing and runbook fit it
+	$(BIN)/remediator check --policy policy.yaml \
+		--rules prometheus-rules --routing alertmanager/alertmanager.yml --docs docs
 
 docs: $(VENV)/.dev ## write the generated parts of docs/ again
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_alerts.py
 
 fmt: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix

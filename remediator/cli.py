@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +23,9 @@ from remediator.core.durations import parse_duration
 from remediator.logs import configure_logs
 from remediator.ports import JournalUnavailable
 from remediator.settings import SettingMistake, Settings, read_settings
+
+if TYPE_CHECKING:
+    from remediator.alignment.check import Places
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -125,48 +129,86 @@ def serve(**overrides: Any) -> None:
         raise click.ClickException(str(error)) from None
 
 
+_THERE: click.Path = click.Path(exists=True, path_type=Path)
+_BESIDE = ("rules", "series", "routing", "docs")
+
+
+def _beside_options(command: Command) -> Command:
+    """Add the options that say what the policy is held against."""
+    for option in (
+        click.option("--without", multiple=True, type=click.Choice(_BESIDE), help="Leave this out."),
+        click.option("--receiver", metavar="NAME", help="Alertmanager's receiver that posts to remediator."),
+        click.option("--docs", type=_THERE, metavar="FOLDER", help="Documents that runbook links lead to."),
+        click.option("--routing", type=_THERE, metavar="FILE", help="Alertmanager's configuration."),
+        click.option("--series", type=_THERE, metavar="FILE", help="What is exported. [default: in --rules]"),
+        click.option("--rules", type=_THERE, metavar="PATH", help="Prometheus rule file, or folder of them."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @_common
+@_beside_options
 @click.option("--schema", is_flag=True, help="Print the policy's JSON Schema for editors and stop.")
 @_json_option
-def check(schema: bool, as_json: bool, **overrides: Any) -> None:
-    """Check the policy file; every mistake is named by line and path. Exit status 1 if there is one.
+def check(schema: bool, as_json: bool, policy: Path | None, database: str | None, **beside: Any) -> None:
+    """Check the policy, and that rules, routing and runbook fit it. Exit status 1 if there is a mistake.
+
+    Every mistake is named by file and line. What is not given is taken from beside the policy, if it is
+    there: prometheus-rules with series.yml, alertmanager/alertmanager.yml, docs.
 
     \b
     Examples:
       remediator check --policy policy.yaml
+      remediator check --rules rules/ --routing alertmanager.yml --without docs
       remediator check --schema > policy.schema.json
     """
-    from remediator.policy_file import PolicyMistakes, read_policy  # noqa: PLC0415
+    from remediator.alignment.check import places_beside  # noqa: PLC0415 - parsers, only where needed
     from remediator.policy_schema import json_schema  # noqa: PLC0415
 
     if schema:
         _print_json(json_schema())
         return
-    path = read_settings(**overrides).policy
-    try:
-        policy = read_policy(path)
-    except PolicyMistakes as error:
-        if _wants_json(as_json):
-            _print_json({"policy": str(path), "mistakes": [str(mistake) for mistake in error.mistakes]})
-        else:
-            for mistake in error.mistakes:
-                click.secho(f"{path}:{mistake.line}: ", bold=True, nl=False)
-                click.echo(f"{mistake.path}: {mistake.message}" if mistake.path else mistake.message)
-        sys.exit(1)
-    summary = {
-        "policy": str(path),
-        "digest": policy.digest,
-        "mode": policy.mode.value,
-        "targets": [str(target) for target in policy.targets],
-        "playbooks": list(policy.playbooks),
-        "mistakes": [],
-    }
+    path = read_settings(policy=policy, database=database).policy
+    found, sound = _checked(places_beside(path, **beside))
+    mistakes = found["mistakes"]
     if _wants_json(as_json):
-        _print_json(summary)
-    else:
+        _print_json(found)
+    elif not mistakes:
         click.secho(f"{path} is sound", fg="green", nl=False)
-        click.echo(f": {len(policy.targets)} targets, {len(policy.playbooks)} playbooks, mode {policy.mode}")
+        click.echo(f": {sound}")
+    for mistake in () if _wants_json(as_json) else mistakes:
+        click.secho(f"{mistake['file']}:{mistake['line']}: ", bold=True, nl=False)
+        where = mistake["path"] if mistake["file"] == str(path) else ""  # rules are known by their name
+        click.echo(f"{where}: {mistake['message']}" if where else mistake["message"])
+    sys.exit(1 if mistakes else 0)
+
+
+def _checked(places: Places) -> tuple[dict[str, Any], str]:
+    """What `check` found, and what it read in one line."""
+    from remediator.alignment.check import check_alignment  # noqa: PLC0415
+    from remediator.policy_file import PolicyMistakes, read_policy  # noqa: PLC0415
+
+    found: dict[str, Any] = {"policy": str(places.policy)}
+    mistakes: list[dict[str, Any]] = []
+    sound = ""
+    try:
+        policy = read_policy(places.policy)
+    except PolicyMistakes as error:
+        mistakes += [{"file": str(places.policy), **asdict(mistake)} for mistake in error.mistakes]
+    else:
+        targets = [str(target) for target in policy.targets]
+        found |= {"digest": policy.digest, "mode": policy.mode.value, "targets": targets}
+        sound = f"{len(targets)} targets, {len(policy.playbooks)} playbooks, mode {policy.mode}"
+    alignment = check_alignment(places)
+    read = {name: getattr(places, name) for name in _BESIDE}
+    if any(read.values()):
+        sound += f"; fits {', '.join(str(place) for place in read.values() if place)}"
+    found |= {"playbooks": alignment.playbooks, "alerts": alignment.alerts}
+    found |= {"rules_version": alignment.rules_version}
+    found |= {name: str(place) if place else None for name, place in read.items()}
+    return {**found, "mistakes": mistakes + [asdict(mistake) for mistake in alignment.mistakes]}, sound
 
 
 @main.command()
