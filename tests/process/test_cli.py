@@ -81,7 +81,7 @@ def test_check_of_a_sound_policy_tells_what_it_holds(cli):
     assert ran.code == 0
     assert ran.json["mistakes"] == []
     assert ran.json["targets"] == ["bizra-testnet/bizra-apex"]
-    assert len(ran.json["playbooks"]) == 4
+    assert ran.json["playbooks"] == 4
     shown = cli("check", tty=True)
     assert (shown.code, shown.out) == (0, "policy.yaml is sound: 1 targets, 4 playbooks, mode auto\n")
 
@@ -100,19 +100,27 @@ def test_check_names_every_mistake_by_file_and_line(cli, home):
     piped = cli("check", "--policy", "bad.yaml")
     assert piped.code == 1
     assert len(piped.json["mistakes"]) == len(ran.out.splitlines())
-    assert all(re.match(r"line \d+: ", mistake) for mistake in piped.json["mistakes"])
+    assert {mistake["line"] for mistake in piped.json["mistakes"]} == named
+    assert {mistake["file"] for mistake in piped.json["mistakes"]} == {"bad.yaml"}
 
 
 @pytest.mark.parametrize(
     ("raw", "why"),
-    [(b"", "empty"), (b"a: [", "line 1"), (b"\xff", "not UTF-8"), (b"- 1\n", "line 1"), (b"&a [*a]", "")],
+    [
+        (b"", "empty"),
+        (b"a: [", "bad.yaml:1: "),
+        (b"\xff", "not UTF-8"),
+        (b"- 1\n", "bad.yaml:1: "),
+        (b"&a [*a]", ""),
+    ],
 )
 def test_check_of_what_is_no_policy_says_so(cli, home, raw, why):
     (home / "bad.yaml").write_bytes(raw)
 
-    ran = cli("check", "--policy", "bad.yaml")
+    ran = cli("check", "--policy", "bad.yaml", tty=True)
 
     assert ran.code == 1
+    assert re.match(r"bad\.yaml:\d+: ", ran.out)
     assert why in ran.out
 
 
