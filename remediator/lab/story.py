@@ -21,7 +21,7 @@ from remediator.lab.stage import IMAGE, NAMESPACE, NotStarted, Stage, eventually
 
 _EXAMPLES = """\
 examples:
-  remediator demo                      five incidents in about a minute and a half
+  remediator demo                      five incidents in about two minutes
   remediator demo --only "a leak"      one of them
   remediator demo --stand-in           without prometheus and alertmanager, also when they are there
   remediator demo --json               one JSON object a line
@@ -126,7 +126,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--speed", type=float, default=60.0, help="times faster than life (default 60)")
+    parser.add_argument("--speed", type=float, default=30.0, help="times faster than life (default 30)")
     parser.add_argument("--only", choices=[scene.title for scene in SCENES], help="play one incident")
     parser.add_argument("--stand-in", action="store_true", help="do not use prometheus and alertmanager")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -348,9 +348,8 @@ class _Cluster:
         if path == f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}":
             return 200, deployment
         if path == f"/api/v1/namespaces/{NAMESPACE}/pods":
-            return 200, {
-                "items": list(self.pods.values()) if query == {"labelSelector": [f"app={NAME}"]} else []
-            }
+            stranger = {**_kube_pod("stranger"), "metadata": {"name": "stranger", "labels": {"app": "other"}}}
+            return 200, {"items": [*self.pods.values(), stranger]}
         if path.startswith(f"/api/v1/namespaces/{NAMESPACE}/pods/") and method == "PATCH":
             self.pods[last]["metadata"].setdefault("annotations", {}).update(body["metadata"]["annotations"])
             return 200, {}
@@ -444,6 +443,8 @@ def test_the_node_follows_the_cluster(world):
         cluster.pods = {"c": _kube_pod("c")}
     cluster.wait_for(lambda: set(cluster.usage) == {"c"})
     assert [target["labels"]["pod"] for target in session.get(node.sd_url).json()] == ["c"]
+    leaving = session.get(f"{node.url}/pods/{NAMESPACE}/a/metrics")
+    assert leaving.status_code == 200, "a scrape that is late to know does not see a healthy pod as dead"
     assert cluster.authorization == {"Bearer secret"}
 
 

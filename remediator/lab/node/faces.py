@@ -43,6 +43,7 @@ class Node(Protocol):
     lock: RLock
 
     def advance(self) -> None: ...
+    def refresh(self) -> None: ...
     def inject(self, namespace: str, deployment: str, fault: str) -> None: ...
     def clear(
         self, namespace: str | None = None, deployment: str | None = None, fault: str | None = None
@@ -108,7 +109,7 @@ def _first(node: Node, page: str) -> Reply:
 
 def _pod(node: Node, namespace: str, name: str, page: str) -> Reply:
     for workload in node.workloads:
-        pod = workload.pods.get(name)
+        pod = workload.pod(name)
         if pod is not None and workload.namespace == namespace:
             return _page(workload, pod, page)
     return Reply(404, {"error": f"no pod {namespace}/{name}"})
@@ -133,6 +134,8 @@ def requests_to(node: Node) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             host = self.headers.get("Host") or "localhost"
+            if urlsplit(self.path).path == "/sd":
+                node.refresh()
             with node.lock:
                 node.advance()
                 reply = get(node, urlsplit(self.path).path, host)

@@ -72,8 +72,8 @@ class KubeApi:
     def _call(self, method: str, path: str, **options: Any) -> requests.Response:
         return self._session.request(method, f"{self.server}{path}", timeout=_TIMEOUT, **options)
 
-    def _get(self, path: str, **parameters: str) -> Object:
-        answer = self._call("GET", path, params=parameters)
+    def _get(self, path: str) -> Object:
+        answer = self._call("GET", path)
         answer.raise_for_status()
         found: Object = answer.json()
         return found
@@ -81,14 +81,9 @@ class KubeApi:
     def deployment(self, namespace: str, name: str) -> Object:
         return self._get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
 
-    def pods(self, deployment: Object) -> list[Object]:
-        """Pods that the Deployment's selector matches, in every state."""
-        labels = deployment["spec"]["selector"].get("matchLabels") or {}
-        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        namespace = deployment["metadata"]["namespace"]
-        found: list[Object] = self._get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)[
-            "items"
-        ]
+    def pods(self, namespace: str) -> list[Object]:
+        """All pods of the namespace, in every state."""
+        found: list[Object] = self._get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         return found
 
     def annotate(self, namespace: str, pod: str, annotations: dict[str, str | None]) -> bool:

@@ -32,6 +32,12 @@ def quantity(text: str | float | None) -> float:
     return float(written)
 
 
+def matches(pod: dict[str, Any], labels: dict[str, str] | None) -> bool:
+    """Whether the pod carries all these labels; no pod does where there is nothing to match."""
+    carried = pod["metadata"].get("labels") or {}
+    return labels is not None and bool(labels) and labels.items() <= carried.items()
+
+
 def read_pod(pod: dict[str, Any]) -> PodState:
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     conditions = {one["type"]: one["status"] for one in status.get("conditions") or []}

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
@@ -20,7 +20,7 @@ from remediator.lab.listener import Listener
 from remediator.lab.node.faces import requests_to
 from remediator.lab.node.kubeapi import KubeApi
 from remediator.lab.node.ledger import Ledger
-from remediator.lab.node.pods import pod_metrics, read_pod
+from remediator.lab.node.pods import matches, pod_metrics, read_pod
 from remediator.lab.node.workload import Traffic, Workload
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from remediator.lab.node.workload import PodState
 
-_POLL, _SHORTEST_POLL = 2.0, 0.2
+# Prometheus drops a target up to 5 s after discovery does, whatever its refresh_interval: in compressed time
+# that is minutes in which a pod that left in good health would look dead.
+_PROMETHEUS_DROPS_AFTER = 6.0
+_POLL, _SHORTEST_POLL, _FRESH = 2.0, 0.2, 0.05
 _RECORD_EVERY = 15.0
 _SHORTEST_USAGE_INTERVAL = 1.0
 _DOWN = {"lab/health": "down"}
@@ -67,7 +70,10 @@ class LabNode:
         self.sd_url = f"{self.url}/sd"
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._recorded_at = self._published_at = 0.0
+        self._recorded_at = self._published_at = self._polled_at = 0.0
+        self._polling = threading.Lock()
+        self._linger = _PROMETHEUS_DROPS_AFTER * speed if speed > 1 else 0.0
+        self._selectors: dict[tuple[str, str], dict[str, str]] = {}
         self._published: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
@@ -100,16 +106,44 @@ class LabNode:
 
     def poll(self) -> None:
         """Look at the cluster's pods once."""
-        for workload in self.workloads:
+        with self._polling:
+            existing = {
+                namespace: self._pods(namespace)
+                for namespace in {workload.namespace for workload in self.workloads}
+            }
+            for workload in self.workloads:
+                wanted = self._selector(workload)
+                pods = [pod for pod in existing[workload.namespace] if matches(pod, wanted)]
+                with self.lock:
+                    workload.see([read_pod(pod) for pod in pods], linger=self._linger)
+            self._polled_at = time.monotonic()
+
+    def refresh(self) -> None:
+        """Look again if the last look is old: discovery that lags by compressed minutes would lie."""
+        if time.monotonic() - self._polled_at > _FRESH:
+            with suppress(requests.RequestException, KeyError):
+                self.poll()
+
+    def _pods(self, namespace: str) -> list[dict[str, Any]]:
+        try:
+            return self._api.pods(namespace)
+        except requests.HTTPError as error:
+            if error.response.status_code != requests.codes.not_found:
+                raise
+            return []
+
+    def _selector(self, workload: Workload) -> dict[str, str] | None:
+        """The Deployment's matchLabels, which never change; None while it does not exist."""
+        key = (workload.namespace, workload.deployment)
+        if key not in self._selectors:
             try:
-                deployment = self._api.deployment(workload.namespace, workload.deployment)
-                pods = [read_pod(pod) for pod in self._api.pods(deployment)]
+                deployment = self._api.deployment(*key)
             except requests.HTTPError as error:
                 if error.response.status_code != requests.codes.not_found:
                     raise
-                pods = []  # deleted, or not created yet
-            with self.lock:
-                workload.see(pods)
+                return None
+            self._selectors[key] = deployment["spec"]["selector"].get("matchLabels") or {}
+        return self._selectors[key]
 
     def advance(self) -> None:
         """Let the workloads' time pass up to this moment."""

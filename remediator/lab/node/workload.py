@@ -72,13 +72,20 @@ class Workload:
     pods: dict[str, PodState] = field(default_factory=dict)  # by name
     faults: dict[str, frozenset[str]] = field(default_factory=dict)  # fault -> the uids it sits in
     _counters: dict[tuple[str, int], Counters] = field(default_factory=dict)
+    _leaving: dict[str, tuple[PodState, float]] = field(default_factory=dict)  # and until when
     _leaking_since: float = 0.0
     _now: float = 0.0
 
-    def see(self, pods: list[PodState]) -> None:
-        """Take the cluster's present pods."""
-        self.pods = {pod.name: pod for pod in pods}
-        alive = {(pod.uid, pod.restarts) for pod in pods}
+    def see(self, pods: list[PodState], *, linger: float = 0.0) -> None:
+        """Take the cluster's present pods. One that served and goes answers scrapes a little longer."""
+        present = {pod.name: pod for pod in pods}
+        for name, before in self.pods.items():
+            after = present.get(name)
+            if linger and self.serving(before) and (after is None or after.terminating):
+                self._leaving.setdefault(name, (before, self._now + linger))
+        self._leaving = {name: entry for name, entry in self._leaving.items() if entry[1] > self._now}
+        self.pods = present
+        alive = {(pod.uid, pod.restarts) for pod in (*pods, *(pod for pod, _ in self._leaving.values()))}
         self._counters = {life: counters for life, counters in self._counters.items() if life in alive}
 
     def inject(self, fault: str) -> None:
@@ -101,6 +108,11 @@ class Workload:
 
     def serving(self, pod: PodState) -> bool:
         return pod.ready and not self.lost(pod)
+
+    def pod(self, name: str) -> PodState | None:
+        """The pod that answers by this name, also while it is leaving."""
+        leaving = self._leaving.get(name)
+        return leaving[0] if leaving else self.pods.get(name)
 
     def taking_traffic(self) -> list[PodState]:
         return [pod for pod in self.pods.values() if self.serving(pod) and not pod.terminating]
