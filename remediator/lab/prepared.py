@@ -66,8 +66,12 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Write everything, say what, and leave."""
-    write_configuration(args.home, args.configuration, args.speed)
-    made = make_secrets(args.secrets, args.cluster)
+    try:
+        write_configuration(args.home, args.configuration, args.speed)
+        made = make_secrets(args.secrets, args.cluster)
+    except OSError as error:
+        print(f"{error}; the checkout has to be readable for everybody", flush=True)
+        return 1
     print(f"configuration at speed {args.speed:g} in {args.configuration}", flush=True)
     print(f"secrets in {args.secrets}: {', '.join(made) or 'all there already'}", flush=True)
     return 0
@@ -97,10 +101,11 @@ def _prometheus(shipped: Path, to: Path, speed: float) -> None:
 
 
 def _faster_scraping(text: str, speed: float) -> str:
-    """Only the simulated node's pages are as fast as its clock; the others' keep a little time to answer."""
+    """With the whole interval to answer in: no network and no database is faster for the lab's clock."""
     config = yaml.safe_load(compress_prometheus(text, speed))
+    config["global"]["scrape_timeout"] = config["global"]["scrape_interval"]
     for job in config["scrape_configs"]:
-        if "http_sd_configs" not in job:
+        if "http_sd_configs" not in job:  # not the simulated node, but a program with work to do
             job["scrape_interval"] = job["scrape_timeout"] = divide("60s", speed)
     return yaml.safe_dump(config, sort_keys=False, width=4096)
 
@@ -172,7 +177,7 @@ def _faster_dashboard(text: str, speed: float) -> str:
 
 
 def _faster(node: Any, speed: float, key: str = "") -> Any:
-    """Divide what Grafana knows of time: expressions, the range first shown, the scrape interval."""
+    """Divide what Grafana knows of time: expressions, steps, the range first shown, how often it looks."""
     if isinstance(node, dict):
         return {name: _faster(value, speed, name) for name, value in node.items()}
     if isinstance(node, list):
@@ -183,7 +188,9 @@ def _faster(node: Any, speed: float, key: str = "") -> Any:
         return compress_expression(node, speed)
     if key == "from" and node.startswith("now-") and node[4].isdigit():
         return f"now-{_whole_seconds(node.removeprefix('now-'), speed)}"
-    if key in ("timeInterval", "interval") and node[0].isdigit():
+    if key == "refresh" and node[0].isdigit():
+        return _whole_seconds(node, speed)
+    if key in ("timeInterval", "interval", "step") and node[0].isdigit():
         return divide(node, speed)
     return node
 
@@ -199,30 +206,32 @@ def _whole_seconds(duration: str, speed: float) -> str:
 
 
 def make_secrets(directory: Path, cluster: str) -> list[str]:
-    """Make what is missing; returns the names of what was made.
+    """Make what is missing, and the kubeconfig; returns the names of what was made.
 
     Everybody may read the files, since the programs that share the directory run as different users; who may
     enter the directory is for whoever mounts it to decide.
     """
     made = []
-    for name in ("remediator_token", "cluster_token", "grafana_admin_password"):
+    for name in ("remediator_token", "grafana_admin_password"):
         if not (directory / name).exists():
             _write(directory / name, secrets.token_urlsafe(32))  # without a line end: Grafana takes all of it
             made.append(name)
-    token = (directory / "cluster_token").read_text(encoding="utf-8")
-    _write(directory / "kubeconfig", json.dumps(kubeconfig(cluster, token), indent=1) + "\n")
+    _write(directory / "kubeconfig", json.dumps(kubeconfig(cluster), indent=1) + "\n")
     return made
 
 
-def kubeconfig(server: str, token: str) -> dict[str, Any]:
-    """For one cluster and one user (JSON is YAML)."""
+def kubeconfig(server: str) -> dict[str, Any]:
+    """For a cluster that asks for no credentials, as a simulated one (JSON is YAML).
+
+    A token would not help: kubectl sends none over plain HTTP.
+    """
     context = {"cluster": "lab", "user": "lab", "namespace": "default"}
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "lab",
         "clusters": [{"name": "lab", "cluster": {"server": server}}],
-        "users": [{"name": "lab", "user": {"token": token}}],
+        "users": [{"name": "lab", "user": {}}],
         "contexts": [{"name": "lab", "context": context}],
     }
 

@@ -1,7 +1,7 @@
 """The cluster and the node as one service that other containers reach.
 
-The simulated API server listens on loopback only, so connections from outside are passed on to it; whoever
-connects needs the token of the kubeconfig. A Deployment of the node is created at the start.
+The simulated API server listens on loopback only, so connections from outside are passed on to it. The
+node's Deployments are created at the start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
 from remediator.lab.cluster import LabCluster
 from remediator.lab.node import LabNode
@@ -28,9 +27,6 @@ _REPLICAS = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
-    parser.add_argument(
-        "--kubeconfig", type=Path, required=True, metavar="FILE", help="whose token clients must send"
-    )
     parser.add_argument(
         "--deployment",
         type=_deployment,
@@ -60,8 +56,7 @@ def _deployment(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM."""
-    _, token = server_and_token(args.kubeconfig)
-    cluster = LabCluster(speed=args.speed, token=token, ready_seconds=_READY_SECONDS)
+    cluster = LabCluster(speed=args.speed, ready_seconds=_READY_SECONDS)
     with cluster, tempfile.TemporaryDirectory(prefix="lab-world-") as temporary:
         for namespace, name in args.deployment:
             deploy(cluster, namespace, name)
@@ -79,12 +74,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def server_and_token(kubeconfig: Path) -> tuple[str, str]:
-    """Of the first cluster and the first user."""
-    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    return config["clusters"][0]["cluster"]["server"], config["users"][0]["user"].get("token", "")
-
-
 # ------------------------------------------------------------ the Deployment
 
 
@@ -92,7 +81,6 @@ def deploy(cluster: LabCluster, namespace: str, name: str) -> None:
     """Create the node's Deployment, opted in, and wait until it is ready."""
     session = requests.Session()
     session.trust_env = False
-    session.headers["Authorization"] = f"Bearer {cluster.token}"
     collection = f"{cluster.url}/apis/apps/v1/namespaces/{namespace}/deployments"
     with session:
         taken = session.post(

@@ -61,14 +61,15 @@ class Box:
     read_only: bool
     service: str
     """Whose network it is on; a command run beside a service is on the service's."""
+    programs: Sequence[Path] = ()
+    """Folders of programs that are not under /usr."""
 
 
 class Boxes:
     """A network with boxes on it; ends everything it started."""
 
-    def __init__(self, directory: Path, names: Sequence[str], programs: Sequence[Path]) -> None:
+    def __init__(self, directory: Path, names: Sequence[str]) -> None:
         self._directory = directory
-        self._programs = programs
         self._addresses = {name: f"10.99.0.{number}" for number, name in enumerate(names, start=2)}
         self._hosts = directory / "hosts"
         lines = [f"{address} {name}\n" for name, address in self._addresses.items()]
@@ -138,6 +139,10 @@ class Boxes:
     def ended(self, name: str) -> int | None:
         return self._running[name].poll()
 
+    def wait(self, name: str) -> None:
+        """Until it has ended by itself."""
+        self._running[name].wait(timeout=60)
+
     def stop(self, name: str) -> int:
         """SIGTERM, as `docker compose stop` sends it; its exit status."""
         process = self._running.pop(name)
@@ -145,6 +150,11 @@ class Boxes:
         status = process.wait(timeout=30)
         _end(process)
         return status
+
+    def beside(self, service: str, command: Sequence[str]) -> str:
+        """What a program of this machine says on a service's network, where its ports are on localhost."""
+        line = [*self._inside(service), *command]
+        return subprocess.run(line, capture_output=True, text=True, timeout=30, check=True).stdout
 
     def get(self, service: str, port_and_path: str, *headers: str) -> str:
         """What a service answers to another host; empty when it does not."""
@@ -160,7 +170,8 @@ class Boxes:
         root = self._directory / "roots" / box.name
         root.mkdir(parents=True, exist_ok=True)
         binds: list[str] = []
-        for path in (Path(sys.prefix), Path(sys.base_prefix), HOME, *self._programs):
+        own = [path for path in box.programs if not path.is_relative_to("/usr")]
+        for path in (Path(sys.prefix), Path(sys.base_prefix), HOME, *own):
             binds += [str(path), str(path), "ro"]
         for mount in box.mounts:
             binds += [mount.source, mount.target, "ro" if mount.read_only else "rw"]

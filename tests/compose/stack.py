@@ -31,6 +31,10 @@ class Binaries:
     prometheus: Path
     alertmanager: Path
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.prometheus.parent, self.alertmanager.parent)
+
     def __getitem__(self, name: str) -> Path:
         return self.prometheus if name == "prometheus" else self.alertmanager
 
@@ -58,7 +62,7 @@ def eventually(look: Callable[[], Any], what: str, *, within: float) -> Any:
 class Stack:
     """What `docker compose up` would start, but for services of which there is no program here."""
 
-    def __init__(self, compose: Compose, boxes: Boxes, binaries: Binaries) -> None:
+    def __init__(self, compose: Compose, boxes: Boxes, binaries: Binaries | None = None) -> None:
         self._compose = compose
         self._boxes = boxes
         self._binaries = binaries
@@ -67,7 +71,7 @@ class Stack:
     def up(self) -> None:
         for name in self._compose.order:
             if self._program(name):
-                self._await_conditions(name)
+                self.await_conditions(name)
                 self.start(name)
         for name in self._compose.order:
             if self._program(name) and "healthcheck" in self._compose.services[name]:
@@ -102,6 +106,7 @@ class Stack:
             directory=self._dockerfile.last(stage, "WORKDIR") if stage else "/",
             read_only=service["read_only"],
             service=name,
+            programs=self._binaries.folders if self._binaries else (),
         )
 
     def exec(self, command: str) -> str:
@@ -127,13 +132,13 @@ class Stack:
 
         eventually(look, f"{name} is healthy", within=60)
 
-    def _await_conditions(self, name: str) -> None:
+    def await_conditions(self, name: str) -> None:
         for other, wanted in self._compose.services[name].get("depends_on", {}).items():
             if wanted["condition"] == "service_healthy":
                 self.becomes_healthy(other)
                 continue
             assert wanted["condition"] == "service_completed_successfully"
-            eventually(lambda other=other: self._boxes.ended(other) is not None, f"{other} ends", within=30)
+            self._boxes.wait(other)
             said = self._boxes.log(other).read_text(encoding="utf-8")
             assert self._boxes.ended(other) == 0, said
 
@@ -145,7 +150,9 @@ class Stack:
         return self._image(name) in {*_OURS, *_ENTRYPOINTS}
 
     def _found(self, word: str) -> str:
-        return str(self._binaries[word]) if word in _ENTRYPOINTS.values() else word
+        if self._binaries is None or word not in _ENTRYPOINTS.values():
+            return word
+        return str(self._binaries[word])
 
     def _placed(self, mount: Mount, user: int) -> Mount:
         if mount.kind != "volume":
