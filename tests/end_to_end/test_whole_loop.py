@@ -26,7 +26,7 @@ from tests.end_to_end.serving import WELL_TOLD, kinds_and_reasons
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 HOME = Path(__file__).parents[2]
-SPEED = 60.0
+SPEED = 30.0
 APEX = "bizra-apex"
 GOOD = "ghcr.io/bizra/node:v2.1.0"
 CRASHING = "ghcr.io/bizra/node:v2.2.0-crash"
@@ -79,7 +79,7 @@ class Stage(DemoStage):
             ended = [one for one in self.incidents() if one["phase"] in ("closed", "escalated")]
             return self.story(ended[0]["id"]) if ended else None
 
-        story = eventually(look, "the incident ended", within=60)
+        story = eventually(look, "the incident ended", within=80)
         assert (story["phase"], story["reason"]) == ("closed", "recovered"), story["events"]
         assert [one["id"] for one in self.incidents()] == [1]
         return story
