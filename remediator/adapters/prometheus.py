@@ -95,6 +95,8 @@ def _sample(answer: Any, now: datetime) -> Sample:
     if not isinstance(answer, dict) or answer.get("status") != "success":
         error = str(answer.get("error", "no status"))[:256] if isinstance(answer, dict) else "not an object"
         return _none(now, Reason.NO_DATA, f"Prometheus refused the query: {error}")
+    if answer.get("warnings"):  # e.g. a federating layer that could not reach all of its sources
+        return _none(now, Reason.NO_DATA, f"Prometheus warns of the answer: {str(answer['warnings'])[:256]}")
     try:
         kind, result = answer["data"]["resultType"], answer["data"]["result"]
         if kind == "scalar":

@@ -55,7 +55,7 @@ class Good:
     threshold: float
 
     def holds(self, value: float) -> bool:
-        return not math.isnan(value) and COMPARISONS[self.comparison](value, self.threshold)
+        return math.isfinite(value) and COMPARISONS[self.comparison](value, self.threshold)
 
     def worse(self, before: float, after: float) -> bool:
         """Whether `after` is clearly worse: farther from good by a tenth of the threshold or of `before`."""

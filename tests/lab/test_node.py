@@ -256,6 +256,9 @@ class _FakeNode:
     def advance(self):
         """Time stands still."""
 
+    def refresh(self):
+        """The pods stay as they are."""
+
     def inject(self, namespace, deployment, fault):
         if namespace != NAMESPACE:
             raise KeyError(f"{namespace}/{deployment}")
