@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from remediator.alignment.located import KeyPath, Mistake
+from remediator.alignment.located import KeyPath, Mistake, mapping, mappings
 from remediator.alignment.playbooks import PolicyEntries
 from remediator.alignment.routing import Route, Routing
 from remediator.alignment.rules import TARGET, Rule, RuleSet
@@ -22,11 +22,17 @@ def remediator_receivers(routing: Routing, named: str | None = None) -> dict[str
     """
     found: dict[str, list[KeyPath]] = {}
     for name, (path, receiver) in routing.receivers.items():
-        for index, webhook in enumerate(receiver.get("webhook_configs") or ()):
-            ours = urlsplit(str(webhook.get("url", ""))).path.endswith(_WEBHOOK)
-            if name == named if named else ours:
+        for index, webhook in mappings(receiver.get("webhook_configs")):
+            if name == named if named else _to_webhook(str(webhook.get("url", ""))):
                 found.setdefault(name, []).append((*path, "webhook_configs", index))
     return found
+
+
+def _to_webhook(url: str) -> bool:
+    try:
+        return urlsplit(url).path.endswith(_WEBHOOK)
+    except ValueError:
+        return False
 
 
 def labels_when_firing(rule: Rule, target: tuple[str, str]) -> dict[str, str]:
@@ -92,9 +98,7 @@ def _webhook_mistakes(routing: Routing, path: KeyPath) -> Iterator[Mistake]:
     http = webhook.get("http_config")
     here: KeyPath = (*path, "http_config")
     if not isinstance(http, dict):
-        http = (routing.document.value.get("global") or {}).get("http_config")
-        here = path
-    http = http if isinstance(http, dict) else {}
+        http, here = mapping(mapping(routing.document.value.get("global")).get("http_config")), path
     if webhook.get("send_resolved", True) is not True:
         message = "set send_resolved: true; without it the remediator cannot see that an alert is over"
         yield routing.document.mistake((*path, "send_resolved"), message)

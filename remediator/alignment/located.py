@@ -67,8 +67,9 @@ def read_located(file: Path) -> Located:
     line, problem = 1, "the file is empty"
     try:
         text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        value = loader.construct_document(node) if node is not None else None
         if node is not None and isinstance(value, dict):
             spans = dict(_spans(node, ()))
             spans[()] = (1, len(text.splitlines()) or 1)
@@ -93,6 +94,17 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one: its shape is for others to judge."""
+    return value if isinstance(value, dict) else {}
+
+
+def mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The mappings of a list, each with its index."""
+    items = value if isinstance(value, list) else []
+    return [(index, one) for index, one in enumerate(items) if isinstance(one, dict)]
 
 
 def _spans(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, tuple[int, int]]]:

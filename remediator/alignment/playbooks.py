@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from remediator.alignment.located import Located, Mistake, Unreadable, read_located
+from remediator.alignment.located import Located, Mistake, Unreadable, mapping, mappings, read_located
 from remediator.alignment.rules import RuleSet
 from remediator.alignment.runbook import broken
 
@@ -46,14 +46,14 @@ def read_entries(file: Path) -> PolicyEntries | None:
                 index=index,
                 alert=_text(one.get("alert")),
                 runbook=_text(one.get("runbook")),
-                query=_text(_mapping(one.get("verify")).get("query")),
+                query=_text(mapping(one.get("verify")).get("query")),
             )
-            for index, one in _mappings(document.value.get("playbooks"))
+            for index, one in mappings(document.value.get("playbooks"))
             if _text(one.get("alert"))
         ),
         targets=tuple(
             (_text(one.get("namespace")), _text(one.get("deployment")))
-            for _, one in _mappings(document.value.get("targets"))
+            for _, one in mappings(document.value.get("targets"))
         ),
     )
 
@@ -82,15 +82,6 @@ def broken_runbooks(entries: PolicyEntries, docs: Path, base: Path) -> Iterator[
     for playbook in entries.playbooks:
         if playbook.runbook and (message := broken(playbook.runbook, docs, base)):
             yield playbook.mistake(message, "runbook")
-
-
-def _mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    items = value if isinstance(value, list) else []
-    return [(index, one) for index, one in enumerate(items) if isinstance(one, dict)]
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from remediator.alignment.located import KeyPath, Located, Mistake, Unreadable, read_located
+from remediator.alignment.located import (
+    KeyPath,
+    Located,
+    Mistake,
+    Unreadable,
+    mapping,
+    mappings,
+    read_located,
+)
 
 _MATCHER = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|[^\s=!~"]+)\s*(=~|!~|!=|=)\s*(.*?)\s*""", re.DOTALL)
 _COMMA = re.compile(r""",(?=(?:[^"\\]|\\.|"(?:[^"\\]|\\.)*")*$)""")
@@ -136,8 +144,7 @@ def _matchers(
     """Matchers in today's way of writing, and in the two old ones."""
     found = []
     for key, op in ((f"{prefix}match", "="), (f"{prefix}match_re", "=~")):
-        old = value[key] if isinstance(value.get(key), dict) else {}
-        found += [Matcher(str(name), op, str(text)) for name, text in old.items()]
+        found += [Matcher(str(name), op, str(text)) for name, text in mapping(value.get(key)).items()]
     for index, line in enumerate(_texts(value.get(f"{prefix}matchers"))):
         try:
             found += read_matchers(line)
@@ -186,8 +193,7 @@ def _inhibitions(document: Located, mistakes: list[Mistake]) -> Iterator[Inhibit
 def _receivers(document: Located) -> dict[str, tuple[KeyPath, Mapping[str, Any]]]:
     return {
         str(one.get("name")): (("receivers", index), one)
-        for index, one in enumerate(_list(document.value.get("receivers")))
-        if isinstance(one, dict)
+        for index, one in mappings(document.value.get("receivers"))
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from remediator.alignment.located import KeyPath, Located, Mistake, Unreadable, read_located
+from remediator.alignment.located import KeyPath, Located, Mistake, Unreadable, mapping, read_located
 
 TARGET = ("namespace", "deployment")
 
@@ -121,6 +121,5 @@ def _rule(document: Located, path: KeyPath, rule: Any, inherited: Mapping[str, s
 
 def _texts(value: Any) -> dict[str, str]:
     """Labels or annotations; an empty one is none."""
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): str(text) for key, text in value.items() if text not in {None, ""}}
+    given = mapping(value)
+    return {str(key): str(text) for key, text in given.items() if text is not None and text != ""}

@@ -23,7 +23,10 @@ def broken(link: str, docs: Path, base: Path) -> str:
     """What is wrong with a link into the documents, or "". A path without host is relative to `base`."""
     if "{{" in link:
         return f"write {link} without a template: only a fixed link can be checked"
-    url = urlsplit(link)
+    try:
+        url = urlsplit(link)
+    except ValueError:
+        return f"{link} is no link: mend it"
     if url.scheme or url.netloc:
         _, found, inside = unquote(url.path).rpartition(f"/{docs.resolve().name}/")
         if not found:
