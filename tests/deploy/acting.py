@@ -1,0 +1,98 @@
+"""The whole of what the adapter does to a target, and which permission each of its requests needs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest
+
+from remediator.adapters.kubernetes import KubernetesCluster
+from remediator.core.actions import Intent, RestartIntent, ScaleIntent, Target, UndoIntent, restart_timestamp
+from remediator.core.execution import RolloutState, Sent
+from remediator.core.facts import Observation
+
+_PATH = re.compile(
+    r"/apis?/((?P<group>[^/]+)/)?v\d\w*/namespaces/(?P<namespace>[^/]+)"
+    r"/(?P<resource>[^/]+)(/(?P<name>[^/]+)(?P<subresource>/[^/]+)?)?"
+)
+
+Need = tuple[str, str, str, str | None]
+"""Verb, group, resource, name."""
+
+
+def eventually(look: Callable[[], Any], *, within: float = 40.0) -> Any:
+    deadline = time.monotonic() + within
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.1)
+    return found
+
+
+def need_of(request: PreparedRequest) -> Need | None:
+    """The permission that a request to a namespace needs; None for one that everybody may send."""
+    path = urlsplit(request.url or "").path
+    found = _PATH.fullmatch(path)
+    if found is None:
+        assert path in {"/version", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}, path
+        return None
+    verb = {"GET": "get" if found["name"] else "list", "PATCH": "patch"}[request.method or ""]
+    return verb, found["group"] or "", found["resource"] + (found["subresource"] or ""), found["name"]
+
+
+def seen(cluster: KubernetesCluster, target: Target) -> Observation:
+    found = cluster.observe(target)
+    assert isinstance(found, Observation), found
+    return found
+
+
+def restart(now: Observation) -> RestartIntent:
+    return RestartIntent(
+        uid=now.uid,
+        generation=now.generation,
+        template_digest=now.template_digest,
+        restarted_at=restart_timestamp(datetime.now(UTC)),
+    )
+
+
+def undo(now: Observation) -> UndoIntent:
+    assert now.previous, "there is nothing to go back to"
+    to = now.previous[0]
+    return UndoIntent(
+        uid=now.uid,
+        generation=now.generation,
+        template_digest=now.template_digest,
+        replica_set_uid=to.replica_set_uid,
+        revision=to.number,
+        target_digest=to.digest,
+    )
+
+
+def scale(now: Observation) -> ScaleIntent:
+    return ScaleIntent(
+        uid=now.uid,
+        generation=now.generation,
+        replicas_from=now.replicas,
+        replicas_to=3 if now.replicas == 2 else 2,
+    )
+
+
+def carry_out(cluster: KubernetesCluster, target: Target, intent: Intent) -> Sent:
+    """Recognise, send, recognise again and wait for the rollout, as the flow does."""
+    before = datetime.now(UTC)
+    cluster.recognise(target, intent)
+    sent = cluster.send(target, intent)
+    cluster.recognise(target, intent)
+    if sent.generation is not None:
+        generation = sent.generation
+
+        def complete() -> bool:
+            how = cluster.rollout(target, intent, generation=generation, since=before)
+            return how.state is RolloutState.COMPLETE
+
+        eventually(complete)
+    return sent

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+
+from remediator.adapters.kubernetes import KubernetesCluster
+from remediator.core.actions import Target
+from remediator.lab.cluster import LabCluster
+
+from .real import Kubectl, a_deployment, kubectl_for
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[PreparedRequest]:
+    """Every request that goes out, where our own code ends."""
+    requests: list[PreparedRequest] = []
+    send = HTTPAdapter.send
+
+    def recorded(self, request, **settings):
+        requests.append(request)
+        return send(self, request, **settings)
+
+    monkeypatch.setattr(HTTPAdapter, "send", recorded)
+    return requests
+
+
+@pytest.fixture(scope="session")
+def kubectl_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kubectl-home")  # kubectl caches discovery under HOME
+
+
+@pytest.fixture
+def lab() -> Iterator[LabCluster]:
+    with LabCluster(speed=10) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lab_kubectl(lab: LabCluster, tmp_path: Path, kubectl_home: Path) -> Kubectl:
+    return kubectl_for(str(lab.kubeconfig(tmp_path / "kubeconfig")), kubectl_home)
+
+
+@pytest.fixture
+def cluster(lab: LabCluster, tmp_path: Path) -> Iterator[KubernetesCluster]:
+    cluster = KubernetesCluster.from_environment(str(lab.kubeconfig(tmp_path / "ours")))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def target(lab_kubectl: Kubectl) -> Target:
+    """A Deployment in the lab that went through two images."""
+    return a_deployment(lab_kubectl, "bizra-testnet")
