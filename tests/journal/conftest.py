@@ -16,6 +16,8 @@ def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/journal.db"
     if not POSTGRES:
+        if os.environ.get("CI") == "true":
+            pytest.fail("TEST_POSTGRES_URL is not set")
         pytest.skip("TEST_POSTGRES_URL is not set")
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'one')}"
     maker = create_engine(

@@ -80,7 +80,9 @@ def test_two_replicas_that_migrate_at_once_both_succeed(url):
     complaints = [replica.communicate(timeout=60)[1] for replica in replicas]
 
     assert [replica.returncode for replica in replicas] == [0, 0], complaints
-    assert SqlJournal(url).incidents() == []
+    journal = SqlJournal(url)
+    assert journal.incidents() == []
+    journal.close()
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(url):
