@@ -188,7 +188,7 @@ def refuses(remediator: Remediator, notification: Any) -> bool:
     """Whether a notification is not accepted, in a way that Alertmanager repeats."""
     try:
         answer = remediator.post(notification)
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.ReadTimeout):
         return True
     assert answer.status_code in (202, 503), answer.text
     return answer.status_code == 503
@@ -204,7 +204,7 @@ def test_a_dead_process_is_replaced_within_its_lease(scene: Scene) -> None:
     died = time.monotonic()
     caught.drop()
     eventually(scene.restarted, "taken over")
-    assert time.monotonic() - died < LEASE + 3, "within the lease and a poll"
+    assert time.monotonic() - died < LEASE + 5, "within the lease and a poll, on a busy machine"
     assert kinds_and_reasons(scene.recovers(second)) == WELL_TOLD
 
 
