@@ -20,6 +20,7 @@ from remediator import __version__
 from remediator.core.actions import Target
 from remediator.core.alerts import MalformedNotification, parse_notification
 from remediator.core.durations import parse_duration
+from remediator.core.incidents import BREAKER
 from remediator.logs import configure_logs
 from remediator.ports import JournalUnavailable
 from remediator.settings import SettingMistake, Settings, read_settings
@@ -388,7 +389,15 @@ def _me() -> str:
         return f"uid {os.getuid()}"
 
 
-_by_option = click.option("--by", default=_me, show_default="the user", help="Who does this.")
+def _person(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value == BREAKER:
+        raise click.BadParameter(f"{BREAKER!r} is the breaker itself; give a person's name")
+    return value
+
+
+_by_option = click.option(
+    "--by", default=_me, callback=_person, show_default="the user", help="Who does this."
+)
 
 
 @main.command()

@@ -577,3 +577,12 @@ def test_a_pipe_that_is_closed_early_is_no_traceback(home):
 def test_the_payloads_are_there():
     assert len(PAYLOADS) >= 14
     assert Path(PAYLOADS[0]).is_file()
+
+
+def test_nobody_pauses_in_the_name_of_the_breaker(tmp_path):
+    result = CliRunner().invoke(
+        main, ["pause", "--why", "x", "--by", "breaker", "--database", f"sqlite:///{tmp_path}/j.db"]
+    )
+
+    assert result.exit_code == 2
+    assert "is the breaker itself" in result.output
