@@ -579,10 +579,8 @@ def test_the_payloads_are_there():
     assert Path(PAYLOADS[0]).is_file()
 
 
-def test_nobody_pauses_in_the_name_of_the_breaker(tmp_path):
-    result = CliRunner().invoke(
-        main, ["pause", "--why", "x", "--by", "breaker", "--database", f"sqlite:///{tmp_path}/j.db"]
-    )
+def test_nobody_pauses_in_the_name_of_the_breaker(cli):
+    ran = cli("pause", "--why", "x", "--by", "breaker")
 
-    assert result.exit_code == 2
-    assert "is the breaker itself" in result.output
+    assert ran.code == 2
+    assert "is the breaker itself" in ran.err
