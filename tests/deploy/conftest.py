@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Target
 from remediator.lab.cluster import LabCluster
 
-from .real import Kubectl, a_deployment, kubectl_for
+from .places import missing
+from .real import Kubectl, Realm, a_deployment, kubectl_for
 
 
 @pytest.fixture
@@ -55,3 +59,16 @@ def cluster(lab: LabCluster, tmp_path: Path) -> Iterator[KubernetesCluster]:
 def target(lab_kubectl: Kubectl) -> Target:
     """A Deployment in the lab that went through two images."""
     return a_deployment(lab_kubectl, "bizra-testnet")
+
+
+@pytest.fixture(scope="module")
+def realm(tmp_path_factory: pytest.TempPathFactory, kubectl_home: Path) -> Iterator[Realm]:
+    kubeconfig = os.environ.get("KUBECONFIG") or missing("KUBECONFIG names no real API server")
+    kubectl = kubectl_for(kubeconfig, kubectl_home)
+    tail = uuid.uuid4().hex[:8]
+    ours = f"deploy-ours-{tail}"
+    with ExitStack() as closing:
+        closing.callback(kubectl, "delete", "namespace", f"deploy-{tail}", ours, "--wait=false")
+        kubectl("create", "namespace", ours)
+        target = a_deployment(kubectl, f"deploy-{tail}")
+        yield Realm(kubectl, target, ours, tmp_path_factory.mktemp("accounts"), closing)

@@ -6,11 +6,23 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from remediator.core.actions import Target
+import yaml
 
-from .places import Json, kubectl_program
+from remediator.adapters.kubernetes import KubernetesCluster
+from remediator.core.actions import Target
+from remediator.core.permissions import Permission
+from remediator.core.policy import Policy
+from remediator.permissions import manifests, needed
+
+from .acting import eventually
+from .places import DEPLOY, Json, kubectl_program, objects
+
+WITHIN = timedelta(seconds=20)
 
 Kubectl = Callable[..., str]
 
@@ -78,3 +90,55 @@ def kubeconfig_of(kubectl: Kubectl, namespace: str, account: str, path: Path) ->
         )
     )
     return str(path)
+
+
+@dataclass
+class Realm:
+    """Two namespaces of our own on the API server: the targets', and the remediator's."""
+
+    kubectl: Kubectl
+    target: Target
+    ours: str
+    folder: Path
+    closing: ExitStack
+
+    def shipped(self, name: str) -> list[Json]:
+        """The Role and RoleBinding of deploy/policies, moved to these namespaces."""
+        return self.moved(objects((DEPLOY / "policies" / name / "rbac.yaml").read_text()))
+
+    def printed(self, policy: Policy) -> list[Json]:
+        return self.moved(objects(manifests(policy, namespace="remediator", account="remediator")))
+
+    def moved(self, found: list[Json]) -> list[Json]:
+        places = {"bizra-testnet": self.target.namespace, "remediator": self.ours}
+        for one in found:
+            metadata = one["metadata"]
+            if "namespace" in metadata:
+                metadata["namespace"] = places[metadata["namespace"]]
+            elif one["kind"] == "Namespace":
+                metadata["name"] = places[metadata["name"]]
+            for subject in one.get("subjects", ()):
+                subject["namespace"] = places[subject["namespace"]]
+        return found
+
+    def account(self, name: str, granted: list[Json]) -> KubernetesCluster:
+        """A service account with exactly these Roles, and the adapter with nothing but its token."""
+        for one in granted:
+            one["metadata"]["name"] = name
+        for binding in granted[1::2]:
+            binding["roleRef"]["name"] = binding["subjects"][0]["name"] = name
+        account = {"apiVersion": "v1", "kind": "ServiceAccount"}
+        account |= {"metadata": {"name": name, "namespace": self.ours}}  # type: ignore[dict-item]
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([account, *granted]))
+        config = kubeconfig_of(self.kubectl, self.ours, name, self.folder / name)
+        cluster = KubernetesCluster.from_environment(config)
+        self.closing.callback(cluster.close)
+        return cluster
+
+
+def await_review(
+    cluster: KubernetesCluster, realm: Realm, policy: Policy, gap: Permission | None = None
+) -> None:
+    """Wait until the API server has taken the Roles in, and see that the review says what is missing."""
+    wanted = {realm.target: (gap,)} if gap else {}
+    eventually(lambda: cluster.review({realm.target: needed(policy)}, within=WITHIN).missing == wanted)
