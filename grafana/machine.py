@@ -10,6 +10,8 @@ from parts import (
     GREEN,
     OPERATIONAL,
     ORANGE,
+    PHASE,
+    PHASES,
     RED,
     RUNBOOK,
     VIOLET,
@@ -19,6 +21,7 @@ from parts import (
     colour_of,
     dashboard,
     link,
+    phase_of,
     query,
     stat,
     table,
@@ -51,7 +54,6 @@ def condition() -> list[Json]:
             size=(4, 5),
             mappings=OPERATIONAL,
             loud=True,
-            now=True,
         ),
         stat(
             "Breaker",
@@ -60,7 +62,6 @@ def condition() -> list[Json]:
             size=(4, 5),
             mappings=texts({0: ("CLOSED", GREEN), 1: ("OPEN", RED)}),
             loud=True,
-            now=True,
             links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
         ),
         stat(
@@ -72,7 +73,6 @@ def condition() -> list[Json]:
             decimals=0,
             min=0,
             steps=((None, GREEN), (1, ORANGE)),
-            now=True,
             links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
         ),
         stat(
@@ -83,7 +83,6 @@ def condition() -> list[Json]:
             decimals=0,
             min=0,
             steps=((None, GREEN), (1, RED)),
-            now=True,
         ),
         stat(
             "Policy File",
@@ -93,7 +92,6 @@ def condition() -> list[Json]:
             size=(4, 5),
             mappings=texts({0: ("IN FORCE", GREEN), 1: ("MISTAKES", RED)}),
             loud=True,
-            now=True,
         ),
         stat(
             "Actions Left in All",
@@ -103,7 +101,6 @@ def condition() -> list[Json]:
             decimals=0,
             min=0,
             steps=((None, RED), (1, ORANGE), (3, GREEN)),
-            now=True,
         ),
     ]
 
@@ -115,7 +112,6 @@ def incidents() -> list[Json]:
             "From opening an incident to a change that the API server accepted; average over the actions in the time range. "
             "Waiting for a cooldown or an approval is included.",
             f"{grown('remediator_act_seconds_total')} / ({ACTIONS} > 0)",
-            at_end=True,
             size=(4, 4),
             unit="s",
             decimals=0,
@@ -128,7 +124,6 @@ def incidents() -> list[Json]:
             "From opening an incident to recovery seen by our own query; average over the incidents that recovered in the "
             "time range. The objective is 5 minutes.",
             f"{grown(f'remediator_closed_seconds_total{RECOVERED}')} / ({grown(f'remediator_closed_total{RECOVERED}')} > 0)",
-            at_end=True,
             size=(4, 4),
             unit="s",
             decimals=0,
@@ -140,7 +135,6 @@ def incidents() -> list[Json]:
             "Recovered",
             "Incidents that the machine ended in the time range with recovery proven by our own query.",
             grown(f"remediator_closed_total{RECOVERED}"),
-            at_end=True,
             size=(4, 4),
             decimals=0,
             min=0,
@@ -150,7 +144,6 @@ def incidents() -> list[Json]:
             "Incidents",
             "Incidents opened in the time range.",
             f"sum({grown('remediator_incidents_total', 'reason')})",
-            at_end=True,
             size=(4, 4),
             decimals=0,
             min=0,
@@ -160,7 +153,6 @@ def incidents() -> list[Json]:
             "Actions",
             "Changes in the time range that the API server accepted.",
             ACTIONS,
-            at_end=True,
             size=(4, 4),
             decimals=0,
             min=0,
@@ -170,7 +162,6 @@ def incidents() -> list[Json]:
             "Escalations",
             "Incidents in the time range that were handed to a person.",
             f"sum({grown('remediator_escalations_total', 'reason')})",
-            at_end=True,
             size=(4, 4),
             decimals=0,
             min=0,
@@ -180,13 +171,6 @@ def incidents() -> list[Json]:
 
 
 def effects() -> list[Json]:
-    phases = {
-        "deciding": BLUE,
-        "acting": "yellow",
-        "rolling_out": ORANGE,
-        "verifying": GREEN,
-        "escalated": RED,
-    }
     return [
         chart(
             "Open Incidents by Phase",
@@ -196,7 +180,7 @@ def effects() -> list[Json]:
             decimals=0,
             min=0,
             stacked=True,
-            overrides=[colour_of(phase, colour) for phase, colour in phases.items()],
+            overrides=[colour_of(phase, colour) for phase, colour in PHASES.items()],
         ),
         table(
             "Attempts by Action and Outcome",
@@ -248,10 +232,10 @@ def targets() -> list[Json]:
         ),
         timeline(
             "Targets with an Open Incident",
-            "One bar for each target and phase; coloured while the target's incident is in that phase.",
-            [query(f"max by (target, phase) (remediator_target_phase{of})", "{{target}}: {{phase}}")],
+            "The phase of each target's open incident. A gap is no data.",
+            [query(phase_of('target=~"$target"', "target"), "{{target}}")],
             size=(12, 8),
-            mappings=texts({1: ("now", ORANGE), 0: ("-", CLEAR)}),
+            mappings=PHASE,
         ),
     ]
 

@@ -53,6 +53,25 @@ def texts(words: dict[int, tuple[str, str]]) -> list[Json]:
     ]
 
 
+PHASES = {
+    "deciding": BLUE,
+    "acting": "yellow",
+    "rolling_out": ORANGE,
+    "verifying": VIOLET,
+    "escalated": RED,
+}
+PHASE = texts({0: ("no open incident", GREEN)} | {n: (p, c) for n, (p, c) in enumerate(PHASES.items(), 1)})
+
+
+def phase_of(selector: str, by: str = "") -> str:
+    """The phase of a target's open incident as a number that PHASE has the word for."""
+    largest = f"max by ({by}) " if by else "max"
+    return " + ".join(
+        f'{number} * {largest}(remediator_target_phase{{{selector},phase="{phase}"}})'
+        for number, phase in enumerate(PHASES, 1)
+    )
+
+
 OPERATIONAL = texts({1: ("OPERATIONAL", GREEN), 0: ("DOWN", RED)})
 
 
@@ -102,19 +121,19 @@ def panel(
     }
 
 
-def stat(title: str, description: str, expr: str, *, at_end: bool = False, **more: Any) -> Json:
-    """One number with its colour; over time it has a sparkline, `at_end` it has none."""
+def stat(title: str, description: str, expr: str, *, trend: bool = False, **more: Any) -> Json:
+    """One number with its colour: of the end of the range, where what has gone stale is no data.
+
+    `trend` has a sparkline instead, and shows the last number there was.
+    """
     options = {
         "colorMode": "background_solid" if more.pop("loud", False) else "value",
-        "graphMode": "none" if at_end else "area",
+        "graphMode": "area" if trend else "none",
         "justifyMode": "center",
-        "textMode": more.pop("text", "value"),
+        "textMode": "value",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
-    legend = more.pop("legend", "")
-    if more.pop("now", False):  # what was known last is not what is: a gap has to show
-        options["reduceOptions"]["calcs"] = ["last"]
-    return panel("stat", title, description, [query(expr, legend, at_end=at_end)], options=options, **more)
+    return panel("stat", title, description, [query(expr, at_end=not trend)], options=options, **more)
 
 
 def chart(title: str, description: str, targets: Sequence[Json], **more: Any) -> Json:

@@ -262,10 +262,9 @@ def test_system_health_has_three_words_and_no_data_is_not_health():
     assert (special["type"], special["options"]["match"]) == ("special", "null+nan")
     assert special["options"]["result"]["text"] == "NO DATA"
     assert panel["fieldConfig"]["defaults"]["noValue"] == "NO DATA"
-    assert panel["options"]["reduceOptions"]["calcs"] == ["last"], (
-        "the last known value is not the present one"
-    )
-    assert panel["targets"][0]["expr"].startswith("min(")
+    (target,) = panel["targets"]
+    assert target["instant"], "a range would show the last value there was, however old"
+    assert target["expr"].startswith("min(")
 
 
 @pytest.mark.parametrize(
@@ -299,10 +298,30 @@ def test_the_bounds_of_the_dashboard_are_those_of_the_rules():
         assert bounds[alert] in [step["value"] for step in steps], alert
 
 
-def test_all_phases_have_a_colour():
+def test_numbers_are_of_now_unless_they_are_a_trend(dashboard):
+    for panel in panels(dashboard):
+        if panel["type"] == "stat":
+            trend = panel["options"]["graphMode"] == "area"
+            assert [target["range"] for target in panel["targets"]] == [trend], panel["title"]
+
+
+def test_all_phases_have_a_word_and_a_colour():
+    phases = [phase.value for phase in Phase if phase is not Phase.CLOSED]
+    for name, title in (
+        ("bizra-ahsan-dashboard", "Remediator"),
+        ("remediator", "Targets with an Open Incident"),
+    ):
+        panel = the_panel(DASHBOARDS[name], title)
+        words = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+        numbers = re.findall(r'(\d) \* max[^+]*phase="(\w+)"', panel["targets"][0]["expr"])
+        assert dict(numbers) == {str(number): phase for number, phase in enumerate(phases, 1)}
+        assert {number: word["text"] for number, word in words.items()} == {
+            "0": "no open incident",
+            **dict(numbers),
+        }
     panel = the_panel(DASHBOARDS["remediator"], "Open Incidents by Phase")
-    coloured = {one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]}
-    assert coloured == {phase.value for phase in Phase} - {"closed"}
+    coloured = [one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]]
+    assert coloured == phases
 
 
 def test_an_automatic_action_is_marked_at_the_moment_it_happened(dashboard):

@@ -23,7 +23,8 @@ from remediator.lab.stage import Stage, eventually
 from remediator.lab.story import SCENES, Watch
 from tests.grafana.reading import FILES, HOME, PLAIN, Query, queries, read, series_in
 
-SPEED = 60.0
+SPEED = 30.0
+SCRAPE = 60 / SPEED  # of the remediator, on the stage
 RECOVERS, ESCALATES = "a bad deploy", "something incurable"
 VALUES = {**PLAIN, "target": ".*", "__rate_interval": "4m"}  # four scrapes of what the stage scrapes slowest
 FROM_PROMETHEUS_ITSELF = {"ALERTS"}
@@ -81,9 +82,9 @@ def watched(request, tmp_path, monkeypatch) -> Iterator[Watched]:
                 watch.news()
             return all(watch.over for watch in watches)
 
-        eventually(over, "the incidents did not end", within=90)
+        eventually(over, "the incidents did not end", within=180)
         assert [watch.story["reason"] for watch in watches] == [scene.reason for scene in played]
-        time.sleep(2.5)  # two scrapes of how it ended
+        time.sleep(2 * SCRAPE + 0.5)  # until it has been seen how it ended
         yield Watched(stage.prometheus_url, since, time.time())
 
 
