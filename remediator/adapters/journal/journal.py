@@ -197,7 +197,7 @@ class SqlJournal:
     def spent(self, *, since: datetime) -> list[tuple[Target, datetime]]:
         """The attempts intended after that moment that the guardrails count against the budgets."""
         query = select(attempts.c.namespace, attempts.c.deployment, attempts.c.intended_at).where(
-            attempts.c.intended_at > since, attempts.c.state != AttemptState.WITHDRAWN
+            attempts.c.intended_at > since, attempts.c.state != AttemptState.WITHDRAWN.value
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
