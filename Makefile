@@ -36,6 +36,7 @@ policy: $(VENV)/.dev ## the shipped policy is sound, and rules, routing and runb
 docs: $(VENV)/.dev ## write the generated parts of docs/ again
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_alerts.py
+	$(BIN)/python deploy/render.py
 
 fmt: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from remediator.lab.cluster.errors import ApiError
 from remediator.lab.cluster.objects import name_of, namespace_of, rfc3339
 from remediator.lab.cluster.resources import EVENTS
 
@@ -37,7 +38,10 @@ class EventRecorder:
                 self._store.update(EVENTS, *where, lambda event: _again(event, now))
                 return
             fresh = _event(about, now, kind=kind, source=source, reason=reason, message=message)
-            event = self._store.create(EVENTS, namespace_of(about), fresh)
+            try:
+                event = self._store.create(EVENTS, namespace_of(about), fresh)
+            except ApiError:
+                return  # the namespace is going away, and its events with it
         if len(self._said) >= KEPT:
             self._said.clear()
         self._said[key] = (namespace_of(event), name_of(event))
