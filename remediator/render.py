@@ -95,8 +95,7 @@ def show_foresights(answer: dict[str, Any], console: Console | None = None) -> N
             f"[bold]{escape(alert['alert'])}[/] ({alert['status']}) on {escape(str(alert['target']))}"
         )
         console.print(f"  {escape(alert['reason'])}: {escape(alert['sentence'])}")
-        if "decision" in alert:
-            _show_decision(alert, console)
+        _show_decision(alert, console)
     for refused in answer["refused"]:
         console.print(
             f"[red]alert {refused['index']}[/] {escape(refused['reason'])}: {escape(refused['detail'])}"
@@ -104,13 +103,11 @@ def show_foresights(answer: dict[str, Any], console: Console | None = None) -> N
 
 
 def _show_decision(alert: dict[str, Any], console: Console) -> None:
-    console.print(
-        f"  {_coloured(alert['decision'])}: {escape(alert['decision_sentence'])} "
-        f"({escape(alert['decision_detail'])})"
-    )
+    detail = f" ({alert['decision_detail']})" if alert["decision_detail"] else ""
+    console.print(f"  {_coloured(alert['decision'])}: {escape(alert['decision_sentence'] + detail)}")
     table = Table("guardrail", "verdict", "why", box=None, padding=(0, 2))
     for verdict in alert["guardrails"]:
-        word = "[green]passes[/]" if verdict["passes"] else f"[cyan]{escape(verdict['reason'])}[/]"
+        word = "[green]passes[/]" if verdict["passes"] else f"[cyan]{escape(verdict['reason'] or '-')}[/]"
         table.add_row(verdict["guardrail"], word, escape(verdict["detail"]))
     console.print(table)
     for step in alert["steps"]:

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from remediator.core.actions import intent_to_record
 from remediator.core.alerts import Notification
+from remediator.core.guardrails import GUARDRAILS
 from remediator.core.incidents import Attempt, Incident
 from remediator.core.intake import Admission
+from remediator.core.reasons import Reason
 from remediator.lifecycle import Foresight, Receipt
 from remediator.lifecycle.decide import weighed
 
@@ -62,7 +64,7 @@ def explained(notification: Notification, foresights: list[Foresight]) -> dict[s
 def foresight_record(foresight: Foresight) -> dict[str, Any]:
     record = _admission_record(foresight.admission) | {"incident": foresight.incident_id}
     if foresight.explanation is None:
-        return record
+        return record | _undecided(foresight.admission.reason)
     decision = foresight.explanation.decision
     return record | {
         "decision": type(decision).__name__.lower(),
@@ -75,6 +77,21 @@ def foresight_record(foresight: Foresight) -> dict[str, Any]:
             for fact, finding in (foresight.facts or {}).items()
         },
         **weighed(foresight.explanation),
+    }
+
+
+def _undecided(reason: Reason) -> dict[str, Any]:
+    """There is nothing to decide about: the alert is recorded, and no guardrail is asked."""
+    return {
+        "decision": "ignore",
+        "decision_reason": reason.value,
+        "decision_sentence": reason.sentence,
+        "decision_detail": "",
+        "steps": [],
+        "guardrails": [
+            {"guardrail": name, "passes": None, "reason": None, "detail": "not asked"}
+            for name, _ in GUARDRAILS
+        ],
     }
 
 

@@ -12,6 +12,7 @@ from remediator.core.facts import Facts
 from remediator.core.incidents import Incident, Phase
 from remediator.core.intake import OPENS, Admission, admit, target_of
 from remediator.core.policy import Policy
+from remediator.core.reasons import Reason
 from remediator.core.verification import Sample
 from remediator.lifecycle.decide import look, situation_of
 from remediator.lifecycle.world import World
@@ -22,7 +23,7 @@ HYPOTHETICAL = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:
-    """What would become of one alert, and, if it would begin an incident, what would be decided."""
+    """What would become of one alert, and, if its incident is to be decided about, what would be decided."""
 
     admission: Admission
     incident_id: int | None
@@ -52,15 +53,16 @@ def foresee(world: World, notification: Notification, *, now: datetime) -> list[
 def _foresee(
     world: World, admission: Admission, incident_id: int | None, policy: Policy, *, now: datetime
 ) -> Foresight:
-    incident = _hypothetical(admission, now)
+    incident = _hypothetical(admission, now) or _undecided(world, admission, incident_id)
     view = look(world, incident, policy, now=now) if incident else None
     if incident is None or view is None:
         return Foresight(admission=admission, incident_id=incident_id)
     with world.journal.reading() as tx:
         situation = situation_of(tx, incident, view, policy, now=now, firing=True)
-    history = situation.history
-    openings = (*history.openings, Opening(target=incident.target, at=now))
-    situation = replace(situation, history=replace(history, openings=openings))
+    if incident.id == HYPOTHETICAL:
+        history = situation.history
+        openings = (*history.openings, Opening(target=incident.target, at=now))
+        situation = replace(situation, history=replace(history, openings=openings))
     return Foresight(
         admission=admission,
         incident_id=incident_id,
@@ -68,6 +70,15 @@ def _foresee(
         facts=view.facts,
         condition=view.condition,
     )
+
+
+def _undecided(world: World, admission: Admission, incident_id: int | None) -> Incident | None:
+    """The open incident that a firing alert would find, if it is to be decided about."""
+    if not incident_id or admission.reason not in (Reason.INCIDENT_JOINED, Reason.REPEATED):
+        return None
+    with world.journal.reading() as tx:
+        incident = tx.incident(incident_id)
+    return incident if incident and incident.phase is Phase.DECIDING else None
 
 
 def _hypothetical(admission: Admission, now: datetime) -> Incident | None:

@@ -321,6 +321,14 @@ def test_explain_names_the_open_incident(drama):
     drama.receive()
     (foresight,) = foresee(drama)
     assert (foresight.admission.reason, foresight.incident_id) == (Reason.REPEATED, drama.incident.id)
+    assert isinstance(foresight.explanation.decision, Act)
+
+
+def test_explain_of_an_incident_that_is_decided_says_no_more(drama):
+    drama.receive()
+    drama.run(seconds=1)
+    (foresight,) = foresee(drama)
+    assert (foresight.admission.reason, foresight.incident_id) == (Reason.REPEATED, drama.incident.id)
     assert foresight.explanation is None
 
 

@@ -142,21 +142,22 @@ def test_check_prints_the_schema_for_editors(cli):
 def check_explained(alerts, expected):
     for alert in alerts:
         assert alert["sentence"]
-        if alert["reason"] in OPENS:
-            assert (alert["decision"], alert["decision_reason"]) == expected
-            assert [verdict["guardrail"] for verdict in alert["guardrails"]] == GUARDRAIL_NAMES
-            assert all(verdict["passes"] or verdict["reason"] for verdict in alert["guardrails"])
+        asked = alert["reason"] in OPENS
+        decided = expected if asked else ("ignore", alert["reason"])
+        assert (alert["decision"], alert["decision_reason"]) == decided
+        assert [verdict["guardrail"] for verdict in alert["guardrails"]] == GUARDRAIL_NAMES
+        for verdict in alert["guardrails"]:
+            assert verdict["passes"] or verdict["reason"] if asked else verdict["detail"] == "not asked"
 
 
 def check_shown(shown, alerts):
     for alert in alerts:
         assert alert["alert"] in shown
         assert alert["reason"] in shown
-        if alert["reason"] in OPENS:
-            assert alert["decision_sentence"] in shown
-            assert all(
-                re.search(rf"^\s*{name}\s+(passes|\w+)", shown, re.MULTILINE) for name in GUARDRAIL_NAMES
-            )
+        assert alert["decision_sentence"] in shown
+        assert all(
+            re.search(rf"^\s*{name}\s+(passes|\w+|-)", shown, re.MULTILINE) for name in GUARDRAIL_NAMES
+        )
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda path: path.stem)
