@@ -487,7 +487,7 @@ def test_the_command_names_mistakes_of_all_files_and_exits_with_1(shipped):
 
 
 def test_on_a_terminal_each_mistake_is_a_line_to_jump_to(shipped, monkeypatch):
-    monkeypatch.setattr("remediator.cli._wants_json", lambda as_json: as_json)
+    monkeypatch.setattr("remediator.cli.checking.wants_json", lambda as_json: as_json)
     shipped.edit(RULES, "remediation: auto", "remediation: atuo", after=HIVE_DOWN)
 
     lines = check("--without", "series", expected=1).splitlines()

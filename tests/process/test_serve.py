@@ -40,7 +40,7 @@ def a_notification(**labels):
     ],
 )
 def test_it_does_not_start_when_it_could_not_work_and_says_what_to_do(cli, home, monkeypatch, args, why):
-    monkeypatch.setattr("remediator.cli.configure_logs", lambda _: None)  # it would outlive this test
+    monkeypatch.setattr("remediator.cli.running.configure_logs", lambda _: None)  # it would outlive this test
     (home / "empty").write_text(" \n")
     (home / "bad.yaml").write_text("version: 9\n")
     (home / "latin.yaml").write_bytes(b"version: 1 # \xe4\n")
