@@ -121,7 +121,7 @@ class Stage:
     def _deploy(self) -> None:
         self._kube("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         for name in self.deployments:
-            self._kube("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments", _deployment(name))
+            self._kube("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments", deployment_manifest(name))
         eventually(self._all_ready, "the simulated Deployments were not ready")
 
     def _all_ready(self) -> bool:
@@ -309,7 +309,7 @@ def _faster(node: Any, speed: float, key: str = "") -> Any:
     return divide(node, speed) if key in _DURATIONS and isinstance(node, str) else node
 
 
-def _deployment(name: str) -> dict[str, Any]:
+def deployment_manifest(name: str) -> dict[str, Any]:
     container = {
         "name": "bizra-node",
         "image": IMAGE,

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import requests
 
 from remediator.lab.cluster import LabCluster
 from remediator.lab.node import LabNode
-from remediator.lab.stage import IMAGE, eventually
+from remediator.lab.stage import deployment_manifest, eventually
 
 _CHUNK = 65536
 _READY_SECONDS = 20.0
@@ -88,64 +86,10 @@ def deploy(cluster: LabCluster, namespace: str, name: str) -> None:
         )
         if taken.status_code != requests.codes.conflict:  # another Deployment's namespace
             taken.raise_for_status()
-        session.post(collection, json=_manifest(name), timeout=10).raise_for_status()
+        session.post(collection, json=deployment_manifest(name), timeout=10).raise_for_status()
 
         def ready() -> bool:
             found: dict[str, Any] = session.get(f"{collection}/{name}", timeout=10).json()
             return bool(found.get("status", {}).get("readyReplicas") == _REPLICAS)
 
         eventually(ready, f"{namespace}/{name} was not ready", within=4 * _READY_SECONDS)
-
-
-def _manifest(name: str) -> dict[str, Any]:
-    container = {
-        "name": "bizra-node",
-        "image": IMAGE,
-        "ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9464}],
-        "resources": {
-            "requests": {"cpu": "500m", "memory": "512Mi"},
-            "limits": {"cpu": "1", "memory": "1Gi"},
-        },
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": {"app": name, "remediator/enabled": "true"}},
-        "spec": {
-            "replicas": _REPLICAS,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
-        },
-    }
-
-
-# ------------------------------------------------------------ the way in
-
-
-async def _pass_on(host: str, port: int, url: str) -> None:
-    """Pass connections on to the API server until told to stop."""
-    inner = int(url.rpartition(":")[2])
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", inner)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_copy(reader, onward_writer), _copy(onward_reader, writer))
-
-    door = await asyncio.start_server(connected, host, port)
-    print(f"lab: cluster on {host}:{port}, node beside it", flush=True)
-    await stopped.wait()
-    door.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

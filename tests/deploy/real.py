@@ -47,7 +47,7 @@ def kubectl_for(kubeconfig: str, home: Path) -> Kubectl:
 
 
 def a_deployment(kubectl: Kubectl, namespace: str, name: str = "bizra-apex") -> Target:
-    """Two replicas with limits and, where kubelab plays the kubelet, with usage; two revisions."""
+    """Two replicas with limits and, where something plays the kubelet, with usage; two revisions."""
     kubectl("create", "namespace", namespace)
     for image in ("hive:1", "hive:2"):
         kubectl("--namespace", namespace, "apply", "-f", "-", stdin=json.dumps(_manifest(name, image)))
