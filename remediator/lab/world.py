@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,35 @@ def deploy(cluster: LabCluster, namespace: str, name: str) -> None:
             return bool(found.get("status", {}).get("readyReplicas") == _REPLICAS)
 
         eventually(ready, f"{namespace}/{name} was not ready", within=4 * _READY_SECONDS)
+
+
+# ------------------------------------------------------------ the way in
+
+
+async def _pass_on(host: str, port: int, url: str) -> None:
+    """Pass connections on to the API server until told to stop."""
+    inner = int(url.rpartition(":")[2])
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", inner)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_copy(reader, onward_writer), _copy(onward_reader, writer))
+
+    door = await asyncio.start_server(connected, host, port)
+    print(f"lab: cluster on {host}:{port}, node beside it", flush=True)
+    await stopped.wait()
+    door.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
