@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,9 @@ from remediator.worker import utc_now
 
 GRACE = timedelta(seconds=25)
 """How long a step in hand may take after SIGTERM; below Kubernetes' default of 30 s."""
+
+
+_MEMORY = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat must not wait for a disk
 
 
 class Unservable(Exception):
@@ -128,7 +132,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "timeout": 60,
             "graceful_timeout": int(GRACE.total_seconds()),
             "keepalive": 75,
-            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat, on memory
+            "worker_tmp_dir": _MEMORY if Path(_MEMORY).is_dir() else None,
             "logger_class": "remediator.serve.GunicornLogger",
             "post_worker_init": _started,
             "worker_exit": _exiting,
