@@ -31,6 +31,11 @@ def escape(text: str) -> str:
     return without_markup("".join(shown))
 
 
+_LONGEST_KIND = 12
+_IN_WORDS = ("held", "escalated", "withdrawn", "abandoned", "breaker")
+"""Events after which somebody will ask why: the reason is said in a sentence too."""
+
+
 def _coloured(word: str) -> str:
     colour = _COLOURS.get(word)
     return f"[{colour}]{escape(word)}[/]" if colour else escape(word)
@@ -42,7 +47,7 @@ def _clock(moment: str) -> str:
 
 def show_incidents(records: list[dict[str, Any]], console: Console | None = None) -> None:
     """A table of incidents."""
-    console = console or Console()
+    console = console or Console(highlight=False)
     if not records:
         console.print("no incidents")
         return
@@ -58,15 +63,18 @@ def show_incidents(records: list[dict[str, Any]], console: Console | None = None
 
 def show_story(record: dict[str, Any], console: Console | None = None) -> None:
     """One incident from beginning to end."""
-    console = console or Console()
+    console = console or Console(highlight=False)
     title = f"incident {record['id']}: {record['alert']} on {record['target']}, {record['phase']}"
     console.print(f"[bold]{escape(title)}[/]")
     for event in record["events"]:
+        padding = " " * max(1, _LONGEST_KIND - len(event["kind"]))
         console.print(
-            f"{_clock(event['at'])}  {_coloured(event['kind']):<12} {escape(event['reason'])}: "
+            f"{_clock(event['at'])}  {_coloured(event['kind'])}{padding}{escape(event['reason'])}: "
             f"{escape(event['detail'])}",
             soft_wrap=True,
         )
+        if event["kind"] in _IN_WORDS:
+            console.print(f"          {escape(event['sentence'])}", soft_wrap=True)
         for line in _weighed_lines(event.get("data") or {}, event["kind"]):
             console.print(f"          [dim]{escape(line)}[/]", soft_wrap=True)
     if not record["timeline_intact"]:
@@ -89,7 +97,7 @@ def _weighed_lines(data: dict[str, Any], kind: str) -> list[str]:
 
 def show_foresights(answer: dict[str, Any], console: Console | None = None) -> None:
     """What would happen to each alert."""
-    console = console or Console()
+    console = console or Console(highlight=False)
     for alert in answer["alerts"]:
         console.print(
             f"[bold]{escape(alert['alert'])}[/] ({alert['status']}) on {escape(str(alert['target']))}"

@@ -143,6 +143,7 @@ def story_record(story: Story) -> dict[str, Any]:
                 "at": event["at"].isoformat(),
                 "kind": event["kind"],
                 "reason": event["reason"],
+                "sentence": Reason(event["reason"]).sentence,
                 "detail": event["detail"],
                 "data": event["data"],
             }

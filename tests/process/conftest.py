@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -98,10 +100,16 @@ def deploy(cluster: LabCluster, name: str = "bizra-apex") -> None:
     path = f"{cluster.url}/apis/apps/v1/namespaces/bizra-testnet/deployments"
     requests.post(f"{cluster.url}/api/v1/namespaces", json={"metadata": {"name": "bizra-testnet"}}, timeout=5)
     requests.post(path, json=body, timeout=5).raise_for_status()
-    eventually(
-        lambda: requests.get(f"{path}/{name}", timeout=5).json().get("status", {}).get("readyReplicas") == 2,
-        "readiness",
-    )
+    eventually(lambda: rolled_out_before_this_second(f"{path}/{name}"), "a rollout that ended a while ago")
+
+
+def rolled_out_before_this_second(deployment):
+    """Times are whole seconds there: a rollout that ended in this one still holds every action back."""
+    answer = requests.get(deployment, timeout=5)
+    status = answer.json().get("status", {})
+    ended = [one["lastUpdateTime"] for one in status.get("conditions", []) if one["type"] == "Progressing"]
+    now = parsedate_to_datetime(answer.headers["Date"])
+    return status.get("readyReplicas") == 2 and bool(ended) and datetime.fromisoformat(ended[0]) < now
 
 
 @pytest.fixture(scope="session")
