@@ -17,7 +17,7 @@ from remediator.core.alerts import Notification
 from remediator.core.decisions import History
 from remediator.core.execution import Recognition, Rollout, Sent
 from remediator.core.facts import Observation, Unseen
-from remediator.core.incidents import Attempt, Incident, Phase
+from remediator.core.incidents import Attempt, Incident, Pause, Phase
 from remediator.core.intake import Admission, KnownEpisode
 from remediator.core.policy import Limits
 from remediator.core.reasons import Reason
@@ -141,6 +141,10 @@ class JournalTransaction(Protocol):
 
     def history(self, limits: Limits, *, now: datetime) -> History:
         """What the guardrails need to know of the past, all targets."""
+        ...
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses nobody has ended, oldest first."""
         ...
 
     def intend(self, attempt: Attempt) -> Attempt:

@@ -48,7 +48,7 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
 def _send(world: World, claim: Claim, attempt: Attempt, *, now: datetime) -> Claim | None:
     doubted = attempt.maybe_sent  # what an earlier sending may still do, no answer to this one rules out
     with world.journal.transaction() as tx:
-        pause = _pause_over(world, tx, tx.refresh(claim), now)
+        pause = _pause_over(tx, tx.refresh(claim), now)
         if pause is None:
             attempt = replace(attempt, tries=attempt.tries + 1, maybe_sent=True)
             tx.update_attempt(attempt)
@@ -73,9 +73,8 @@ def _send(world: World, claim: Claim, attempt: Attempt, *, now: datetime) -> Cla
             assert_never(never)
 
 
-def _pause_over(world: World, tx: JournalTransaction, incident: Incident, now: datetime) -> Pause | None:
-    pauses = tx.history(world.policy().limits, now=now).pauses
-    return next((pause for pause in pauses if pause.covers(incident.target, incident.alert, now)), None)
+def _pause_over(tx: JournalTransaction, incident: Incident, now: datetime) -> Pause | None:
+    return next((pause for pause in tx.pauses() if pause.covers(incident.target, incident.alert, now)), None)
 
 
 def _applied(world: World, claim: Claim, attempt: Attempt, how: Recognition | Sent, *, now: datetime) -> None:

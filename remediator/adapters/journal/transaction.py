@@ -15,7 +15,7 @@ from remediator.adapters.journal.schema import Instant, attempts, episodes, gate
 from remediator.core.actions import Target, intent_to_record, kind_of
 from remediator.core.alerts import Alert, AlertStatus
 from remediator.core.decisions import History, Opening
-from remediator.core.incidents import BREAKER, Attempt, AttemptState, Incident, Phase, check_transition
+from remediator.core.incidents import BREAKER, Attempt, AttemptState, Incident, Pause, Phase, check_transition
 from remediator.core.intake import Admission
 from remediator.core.policy import Limits
 from remediator.core.reasons import Reason
@@ -74,7 +74,6 @@ class Transaction(Intake):
             .where(incidents.c.opened_at > now - limits.storm_within)
             .group_by(incidents.c.namespace, incidents.c.deployment)
         )
-        active = select(pauses).where(pauses.c.ended_at.is_(None)).order_by(pauses.c.id)
         reset = select(func.max(pauses.c.ended_at)).where(pauses.c.by == BREAKER)
         return History(
             attempts=tuple(attempt_from(row) for row in self._db.execute(recent)),
@@ -82,9 +81,14 @@ class Transaction(Intake):
                 Opening(target=Target(row.namespace, row.deployment), at=row.at)
                 for row in self._db.execute(opened)
             ),
-            pauses=tuple(pause_from(row) for row in self._db.execute(active)),
+            pauses=self.pauses(),
             breaker_reset_at=self._db.execute(reset).scalar(),
         )
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses nobody has ended, oldest first."""
+        query = select(pauses).where(pauses.c.ended_at.is_(None)).order_by(pauses.c.id)
+        return tuple(pause_from(row) for row in self._db.execute(query))
 
     def intend(self, attempt: Attempt) -> Attempt:
         """Write a new attempt as intended; returns it with its number."""
