@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from remediator.alignment.delivery import labels_when_firing
 from remediator.alignment.expected import rules_version
-from remediator.alignment.routing import Routing, read_routing
+from remediator.alignment.routing import Route, Routing, read_routing
 from remediator.alignment.rules import Rule, RuleSet, read_rules
 from remediator.core.actions import Action, RollingRestart, RolloutUndo, Scale
 from remediator.core.durations import format_duration
@@ -101,6 +102,7 @@ def _meaning(rule: Rule) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """The text without templates: labels and the value by their names."""
+    text = re.sub(r"\{\{ with .+?\{\{ end \}\}", "", text)  # of a StatefulSet; the text names a Deployment
     text = re.sub(r"\{\{[^{}]*\$labels\.(\w+)[^{}]*\}\}", lambda hit: hit[1].upper(), text)
     return re.sub(r"\{\{[^{}]*\$value[^{}]*\}\}", "VALUE", text).strip()
 
@@ -163,14 +165,27 @@ def _has_variants(rule: Rule, rules: RuleSet) -> bool:
 
 
 def _labels(rule: Rule, policy: Policy) -> Iterable[dict[str, str]]:
-    return [labels_when_firing(rule, (at.namespace, at.deployment)) for at in policy.targets]
+    return [
+        labels_when_firing(rule, {"namespace": at.namespace, at.kind.label: at.name}) for at in policy.targets
+    ]
 
 
 def _receivers(rule: Rule, routing: Routing, policy: Policy) -> dict[str, None]:
-    """All receivers, over all targets, in the order of the route tree."""
+    """All receivers, over all targets, in the order of the route tree; when, for who is told only later."""
     return dict.fromkeys(
-        route.receiver for labels in _labels(rule, policy) for route in routing.root.reached(labels)
+        f"{route.receiver} (if it lasts {wait})" if (wait := _wait(route, routing)) else route.receiver
+        for labels in _labels(rule, policy)
+        for route in routing.root.reached(labels)
     )
+
+
+def _wait(route: Route, routing: Routing) -> str | None:
+    """How long the first notification waits, in minutes or more."""
+    value: Any = routing.document.value
+    for key in route.path:
+        value = value[key]
+    wait = str(value.get("group_wait", ""))
+    return wait if wait[-1:] in ("m", "h", "d") else None
 
 
 def _held_back(rule: Rule, rules: RuleSet, routing: Routing, policy: Policy) -> Iterator[str]:
