@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from frame import annotation, automatic_actions, dashboard, last_actions, to_dashboard, to_page, variable
 from parts import (
     ALERTMANAGER,
     BLUE,
@@ -17,44 +18,34 @@ from parts import (
     VIOLET,
     Json,
     Steps,
-    annotation,
     chart,
     colour_of,
-    dashboard,
     link,
     phase_of,
     query,
     stat,
     table,
+    tally,
     timeline,
-    to_dashboard,
-    to_page,
     unit_of,
-    variable,
 )
+from sla import ERRORS, OF_TARGET, OPERATIONS, service_level
 
 ALERTMANAGER_OF_TARGET = (
     ALERTMANAGER + "/#/alerts?filter=%7Bnamespace%3D%22${namespace}%22%2Cdeployment%3D%22${deployment}%22%7D"
 )
 
-OF_TARGET = '{namespace="$namespace",deployment="$deployment"}'
 OF_PODS = '{job="hive",namespace="$namespace",deployment="$deployment"}'
-TARGET = '{target="$namespace/$deployment"}'
+TARGET = 'target="$namespace/$deployment"'
 
 SCORE = f"namespace_deployment:ahsan_score:avg{OF_TARGET}"
 UP = f"namespace_deployment:hive_up:min{OF_TARGET}"
-ERRORS = f"namespace_deployment:hive_errors:rate5m{OF_TARGET}"
-OPERATIONS = f"namespace_deployment:hive_operation_duration_seconds_count:rate5m{OF_TARGET}"
 ERROR_RATIO = f"namespace_deployment:hive_errors_per_operations:ratio_rate5m{OF_TARGET}"
 P99 = f"namespace_deployment:hive_operation_duration_seconds:p99_rate5m{OF_TARGET}"
-# Of sums, so that a busy hour weighs more than an idle one.
-ERROR_RATIO_30D = f"sum_over_time({ERRORS}[30d]) / (sum_over_time({OPERATIONS}[30d]) > 0)"
-AVAILABILITY_30D = f"avg_over_time({UP}[30d])"
 
 SCORE_STEPS: Steps = ((None, RED), (90, ORANGE), (95, GREEN))
 ERROR_STEPS: Steps = ((None, GREEN), (0.01, ORANGE), (0.05, RED))
 LATENCY_STEPS: Steps = ((None, GREEN), (0.05, ORANGE), (0.5, RED))
-BUDGET_STEPS: Steps = ((None, RED), (0, ORANGE), (0.25, GREEN))
 
 
 def quantile(q: float) -> str:
@@ -67,7 +58,7 @@ def at_a_glance() -> list[Json]:
         stat(
             "Ahsan Compliance Score",
             "Average over the pods that answer; 95 is the minimum and compliant. Below 95 for 5 minutes AhsanScoreLow fires, "
-            "below 90 the compliance officer is concerned. A dead pod drops out of the average: look at System Health too.",
+            "below 90 for 10 minutes the compliance officer is told. A dead pod drops out of the average: look at System Health too.",
             SCORE,
             size=(5, 5),
             unit="percent",
@@ -83,46 +74,54 @@ def at_a_glance() -> list[Json]:
             "OPERATIONAL: every pod was scraped and says it is up. DOWN: at least one was not, or says it is not. "
             "NO DATA: Prometheus knows no pod of this Deployment, or does not evaluate its rules; that is not health.",
             f"min({UP})",
-            size=(5, 5),
+            size=(4, 5),
             steps=((None, GREY),),
             mappings=OPERATIONAL,
             loud=True,
             links=[link("What to do: HiveDown", f"{RUNBOOK}#hivedown")],
         ),
-        stat(
+        tally(
             "Active Swarms",
             "Swarms at work, summed over the pods, and their trend. The number is the last one known in the time range.",
             f"sum(hive_active_swarms{OF_PODS})",
             trend=True,
-            size=(4, 5),
+            size=(3, 5),
             steps=((None, BLUE),),
-            decimals=0,
-            min=0,
         ),
-        stat(
+        tally(
             "Ahsan Violations",
             "How often the score was found below 95 within the time range shown. It should be 0.",
             f"sum(increase(ahsan_violations_total{OF_PODS}[$__range]))",
-            size=(4, 5),
-            decimals=0,
-            min=0,
+            size=(3, 5),
             steps=((None, GREEN), (1, RED)),
             links=[link("What to do: AhsanScoreLow", f"{RUNBOOK}#ahsanscorelow")],
         ),
         stat(
+            "Pods with a Score",
+            "Share of the pods that can be scraped and report a score; the score says nothing about the others. Below 100 % "
+            "for 5 minutes AhsanCoveragePartial fires.",
+            f"namespace_deployment:ahsan_score_pods:ratio{OF_TARGET}",
+            size=(3, 5),
+            unit="percentunit",
+            decimals=0,
+            min=0,
+            max=1,
+            steps=((None, ORANGE), (1, GREEN)),
+            links=[link("What to do: AhsanCoveragePartial", f"{RUNBOOK}#ahsancoveragepartial")],
+        ),
+        stat(
             "Remediator",
             "The phase of this Deployment's open incident. `escalated` waits for a person: `remediator incidents`.",
-            phase_of('target="$namespace/$deployment"'),
+            phase_of(TARGET),
             size=(3, 5),
             mappings=PHASE,
         ),
-        stat(
+        tally(
             "Actions Left",
             "Automatic actions that this Deployment may still get in the policy's window. At 0 the remediator holds, and "
             "then hands over to a person.",
-            'min(remediator_budget_left{target="$namespace/$deployment",budget="target_budget"})',
+            f'min(remediator_budget_left{{{TARGET},budget="target_budget"}})',
             size=(3, 5),
-            decimals=0,
             steps=((None, RED), (1, ORANGE), (2, GREEN)),
         ),
     ]
@@ -133,7 +132,7 @@ def compliance() -> list[Json]:
         chart(
             "Ahsan Score",
             "The recorded average, which is what AhsanScoreLow reads, and the worst pod. Lines: 95 is compliant, below "
-            "90 the compliance officer is concerned.",
+            "90 for 10 minutes the compliance officer is told.",
             [query(SCORE, "average"), query(f"min(ahsan_score{OF_PODS})", "worst pod")],
             size=(16, 9),
             unit="percent",
@@ -206,56 +205,6 @@ def performance() -> list[Json]:
     ]
 
 
-def service_level() -> list[Json]:
-    kept = "As far back as Prometheus remembers, if that is less than 30 days."
-    return [
-        stat(
-            "Availability, 30 days",
-            "Share of the time in which every pod was up, as recorded for System Health: one of three pods down counts as "
-            f"down, a gap in the record counts as nothing. Target 99.99 %. {kept}",
-            AVAILABILITY_30D,
-            size=(6, 5),
-            unit="percentunit",
-            decimals=3,
-            max=1,
-            steps=((None, RED), (0.9999, GREEN)),
-        ),
-        stat(
-            "Availability Budget Left",
-            "Of the 4 minutes 19 seconds that 99.99 % leaves in 30 days. Negative is overspent: one incident of 5 "
-            f"minutes does that. {kept}",
-            f"1 - (1 - {AVAILABILITY_30D}) / (1 - 0.9999)",
-            size=(6, 5),
-            unit="percentunit",
-            decimals=0,
-            max=1,
-            steps=BUDGET_STEPS,
-        ),
-        stat(
-            "Error Ratio, 30 days",
-            f"Failed operations per operation, all traffic weighed alike. The SLA is less than 1 %. {kept}",
-            ERROR_RATIO_30D,
-            size=(6, 5),
-            unit="percentunit",
-            decimals=3,
-            min=0,
-            steps=((None, GREEN), (0.01, RED)),
-            empty="no traffic",
-        ),
-        stat(
-            "Error Budget Left",
-            f"Of the errors that 1 % leaves for the traffic of 30 days. Negative is overspent. {kept}",
-            f"1 - ({ERROR_RATIO_30D}) / 0.01",
-            size=(6, 5),
-            unit="percentunit",
-            decimals=0,
-            max=1,
-            steps=BUDGET_STEPS,
-            empty="no traffic",
-        ),
-    ]
-
-
 def response() -> list[Json]:
     return [
         table(
@@ -270,7 +219,7 @@ def response() -> list[Json]:
         table(
             "Last Automatic Actions",
             "When the remediator last changed this Deployment, by kind of action. The violet marks on the charts are the same moments.",
-            f"max by (target, action) (remediator_last_action_timestamp_seconds{TARGET}) * 1000 > 0",
+            last_actions(TARGET),
             {"action": "action", "Value": "when"},
             size=(12, 7),
             empty="The remediator has not changed this Deployment.",
@@ -311,15 +260,7 @@ def ahsan() -> Json:
                 tags="severity,remediation",
                 dated=False,
             ),
-            annotation(
-                "Automatic actions",
-                VIOLET,
-                f"max by (target, action) (remediator_last_action_timestamp_seconds{TARGET}) * 1000 > 0",
-                title="Remediator: {{action}}",
-                text="{{target}}",
-                tags="action",
-                dated=True,
-            ),
+            automatic_actions(TARGET, title="Remediator: {{action}}"),
         ],
         links=[
             to_page("Runbook", RUNBOOK, "One section per alert"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from frame import annotation, automatic_actions, dashboard, to_dashboard, to_page, variable
 from parts import (
     ALERTMANAGER,
     BLUE,
@@ -14,30 +15,20 @@ from parts import (
     PHASES,
     RED,
     RUNBOOK,
-    VIOLET,
     Json,
-    annotation,
     chart,
     colour_of,
-    dashboard,
+    grown,
     link,
     phase_of,
     query,
     stat,
     table,
+    tally,
     texts,
     timeline,
-    to_dashboard,
-    to_page,
-    variable,
 )
-
-
-def grown(metric: str, by: str = "") -> str:
-    """How much a counter grew in the range. Every replica shows the same journal: the largest, never the sum."""
-    of = f"max by ({by}) " if by else "max"
-    return f"{of}(increase({metric}[$__range]))"
-
+from path import intake, path
 
 ACTIONS = f"sum({grown('remediator_actions_total', 'action')})"
 SCRAPED = 'min(up{job="remediator"})'
@@ -65,23 +56,28 @@ def condition() -> list[Json]:
             links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
         ),
         stat(
+            "Storm",
+            "STORM: so many targets have incidents that the cause is likely elsewhere. All are held, and one escalation tells "
+            "a person; it is over by itself, or by `remediator acknowledge --storm`.",
+            "max(remediator_storm_open)",
+            size=(3, 5),
+            mappings=texts({0: ("NONE", GREEN), 1: ("STORM", RED)}),
+            loud=True,
+        ),
+        tally(
             "Pauses",
             "Pauses that people set and that are in force; `remediator resume` ends them. While one covers a target, its "
             "incidents are held.",
             "max(remediator_pauses)",
-            size=(4, 5),
-            decimals=0,
-            min=0,
+            size=(3, 5),
             steps=((None, GREEN), (1, ORANGE)),
             links=[link("How to stop and resume", f"{RUNBOOK}#stop-the-machine")],
         ),
-        stat(
+        tally(
             "Waiting for a Person",
             "Escalated incidents. The machine leaves their targets alone until `remediator acknowledge`.",
             'max(remediator_open_incidents{phase="escalated"})',
-            size=(4, 5),
-            decimals=0,
-            min=0,
+            size=(3, 5),
             steps=((None, GREEN), (1, RED)),
         ),
         stat(
@@ -93,13 +89,11 @@ def condition() -> list[Json]:
             mappings=texts({0: ("IN FORCE", GREEN), 1: ("MISTAKES", RED)}),
             loud=True,
         ),
-        stat(
+        tally(
             "Actions Left in All",
             "What all targets together may still get in the policy's window. At 0 everything is held.",
             "min(remediator_overall_budget_left)",
-            size=(4, 5),
-            decimals=0,
-            min=0,
+            size=(3, 5),
             steps=((None, RED), (1, ORANGE), (3, GREEN)),
         ),
     ]
@@ -131,41 +125,41 @@ def incidents() -> list[Json]:
             steps=((None, GREEN), (240, ORANGE), (300, RED)),
             empty="none recovered",
         ),
-        stat(
+        tally(
             "Recovered",
             "Incidents that the machine ended in the time range with recovery proven by our own query.",
             grown(f"remediator_closed_total{RECOVERED}"),
             size=(4, 4),
-            decimals=0,
-            min=0,
             steps=((None, GREEN),),
         ),
-        stat(
+        tally(
             "Incidents",
             "Incidents opened in the time range.",
             f"sum({grown('remediator_incidents_total', 'reason')})",
-            size=(4, 4),
-            decimals=0,
-            min=0,
+            size=(3, 4),
             steps=((None, BLUE),),
         ),
-        stat(
+        tally(
             "Actions",
             "Changes in the time range that the API server accepted.",
             ACTIONS,
-            size=(4, 4),
-            decimals=0,
-            min=0,
+            size=(3, 4),
             steps=((None, BLUE),),
         ),
-        stat(
+        tally(
             "Escalations",
             "Incidents in the time range that were handed to a person.",
             f"sum({grown('remediator_escalations_total', 'reason')})",
-            size=(4, 4),
-            decimals=0,
-            min=0,
+            size=(3, 4),
             steps=((None, GREEN), (1, ORANGE)),
+        ),
+        tally(
+            "To Give Back",
+            "Scale-ups after which the service recovered and has more replicas than before. They go back step by step once the service has stayed "
+            "well; `remediator acknowledge` lets them stay.",
+            "max(remediator_returns_pending)",
+            size=(3, 4),
+            steps=((None, BLUE),),
         ),
     ]
 
@@ -240,70 +234,6 @@ def targets() -> list[Json]:
     ]
 
 
-def intake() -> list[Json]:
-    return [
-        chart(
-            "Notifications",
-            "Journaled notifications per second from Alertmanager; repeats are the rule while something fires.",
-            [query("max(rate(remediator_notifications_total[$__rate_interval]))", "notifications")],
-            size=(8, 8),
-            unit="reqps",
-            min=0,
-        ),
-        table(
-            "Alerts by What Became of Them",
-            "Each alert of a notification in the time range, and the reason recorded for it.",
-            grown("remediator_alerts_total", "reason"),
-            {"reason": "reason", "Value": "alerts"},
-            zeros=False,
-            size=(8, 8),
-            decimals=0,
-            empty="No alert came in.",
-        ),
-        chart(
-            "HTTP Answers",
-            "Answers of all processes by endpoint and status. 401: somebody has no valid token. 503: the journal is away or "
-            "we are shutting down, and Alertmanager will try again.",
-            [
-                query(
-                    "sum by (endpoint, code) (rate(remediator_http_requests_total[$__rate_interval]))",
-                    "{{endpoint}} {{code}}",
-                )
-            ],
-            size=(8, 8),
-            unit="reqps",
-            min=0,
-        ),
-        chart(
-            "Trouble with the API Server",
-            "Writes and reads per second whose outcome was unclear and that are looked at again; it should be 0.",
-            [
-                query(
-                    "max by (action) (rate(remediator_unclear_answers_total[$__rate_interval]))", "{{action}}"
-                )
-            ],
-            size=(8, 7),
-            unit="ops",
-            min=0,
-        ),
-        table(
-            "All Firing Alerts",
-            "Of services and of the path itself, at the end of the time range.",
-            'ALERTS{alertstate="firing"}',
-            {
-                "alertname": "alert",
-                "severity": "severity",
-                "namespace": "namespace",
-                "deployment": "deployment",
-                "remediation": "remediation",
-            },
-            size=(16, 7),
-            empty="No alert is firing.",
-            links=[link("In Alertmanager", ALERTMANAGER)],
-        ),
-    ]
-
-
 def remediator() -> Json:
     return dashboard(
         "remediator",
@@ -324,15 +254,7 @@ def remediator() -> Json:
             )
         ],
         annotations=[
-            annotation(
-                "Automatic actions",
-                VIOLET,
-                'max by (target, action) (remediator_last_action_timestamp_seconds{target=~"$target"}) * 1000 > 0',
-                title="{{action}}",
-                text="{{target}}",
-                tags="action",
-                dated=True,
-            ),
+            automatic_actions('target=~"$target"', title="{{action}}"),
             annotation(
                 "Waiting for a person",
                 RED,
@@ -355,5 +277,6 @@ def remediator() -> Json:
             ("What was done, and why", effects()),
             ("Targets", targets()),
             ("What came in", intake()),
+            ("The path of the alerts", path()),
         ],
     )

@@ -1,10 +1,9 @@
-"""What panels and dashboards are made of, as classic JSON: what all of them have in common is said once."""
+"""What panels are made of, as classic JSON: what all of them have in common is said once."""
 # ruff: noqa: E501, INP001 - a description is one piece of prose; scripts beside what they write
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Sequence
 from typing import Any
 
 RUNBOOK = "https://github.com/bizra/remediator/blob/main/docs/runbook.md"
@@ -72,6 +71,12 @@ def phase_of(selector: str, by: str = "") -> str:
     )
 
 
+def grown(metric: str, by: str = "") -> str:
+    """How much a counter grew in the range. Every replica shows the same journal: the largest, never the sum."""
+    of = f"max by ({by}) " if by else "max"
+    return f"{of}(increase({metric}[$__range]))"
+
+
 OPERATIONAL = texts({1: ("OPERATIONAL", GREEN), 0: ("DOWN", RED)})
 
 
@@ -136,16 +141,28 @@ def stat(title: str, description: str, expr: str, *, trend: bool = False, **more
     return panel("stat", title, description, [query(expr, at_end=not trend)], options=options, **more)
 
 
+def tally(title: str, description: str, expr: str, *, steps: Steps, **more: Any) -> Json:
+    """How many: a whole number, not below 0."""
+    return stat(title, description, expr, steps=steps, decimals=0, min=0, **more)
+
+
 def chart(title: str, description: str, targets: Sequence[Json], **more: Any) -> Json:
-    """Lines over time. With `lines` the thresholds are drawn, else they do not show."""
+    """Lines over time. With `lines` the thresholds are drawn, else they do not show.
+
+    `linear_to`: from there on each line of the grid is ten times the one before.
+    """
     drawn = more.pop("lines", False)
     stacked = more.pop("stacked", False)
+    scale: Json = {"type": "linear"}
+    if linear_to := more.pop("linear_to", None):
+        scale = {"type": "symlog", "log": 10, "linearThreshold": linear_to}
     custom = {
         "drawStyle": "line",
         "fillOpacity": 60 if stacked else 8,
         "lineWidth": 1 if stacked else 2,
         "showPoints": "never",
         "spanNulls": False,
+        "scaleDistribution": scale,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if drawn else "off"},
     }
@@ -222,153 +239,3 @@ def unit_of(name: str, unit: str) -> Json:
 
 def link(title: str, url: str, *, new_tab: bool = True) -> Json:
     return {"title": title, "url": url, "targetBlank": new_tab}
-
-
-def placed(rows: Sequence[tuple[str, Sequence[Json]]]) -> Iterator[Json]:
-    """Panels from left to right, a new line where one is full; each row title has a line of its own."""
-    numbers = count(1)
-    y = 0
-    for title, panels in rows:
-        yield {
-            "type": "row",
-            "title": title,
-            "id": next(numbers),
-            "collapsed": False,
-            "panels": [],
-            "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1},
-        }
-        y += 1
-        x = tallest = 0
-        for one in panels:
-            width, height = one["size"]
-            if x + width > WIDTH:
-                x, y, tallest = 0, y + tallest, 0
-            place = {"x": x, "y": y, "w": width, "h": height}
-            yield {key: value for key, value in one.items() if key != "size"} | {
-                "id": next(numbers),
-                "gridPos": place,
-            }
-            x, tallest = x + width, max(tallest, height)
-        y += tallest
-
-
-def variable(name: str, label: str, definition: str, description: str, **more: Any) -> Json:
-    """A choice that Prometheus is asked for whenever the time range changes."""
-    return {
-        "type": "query",
-        "name": name,
-        "label": label,
-        "description": description,
-        "datasource": DATASOURCE,
-        "definition": definition,
-        "query": {"query": definition, "refId": f"variable-{name}"},
-        "refresh": 2,
-        "sort": 1,
-        "hide": 0,
-        "regex": "",
-        "skipUrlSync": False,
-        "includeAll": False,
-        "multi": False,
-        "options": [],
-        "current": {},
-        **more,
-    }
-
-
-CHOICE_OF_DATASOURCE: Json = {
-    "type": "datasource",
-    "name": "datasource",
-    "label": "Data source",
-    "description": "The Prometheus that evaluates prometheus-rules/.",
-    "query": "prometheus",
-    "regex": "",
-    "refresh": 1,
-    "hide": 0,
-    "includeAll": False,
-    "multi": False,
-    "skipUrlSync": False,
-    "options": [],
-    "current": {"text": "Prometheus", "value": "prometheus"},
-}
-
-
-def annotation(name: str, colour: str, expr: str, *, title: str, text: str, tags: str, dated: bool) -> Json:
-    """Marks on all charts. `dated`: the value is the moment in milliseconds, so a late scrape moves nothing."""
-    return {
-        "name": name,
-        "datasource": DATASOURCE,
-        "enable": True,
-        "hide": False,
-        "iconColor": colour,
-        "expr": expr,
-        "step": "15s",
-        "titleFormat": title,
-        "textFormat": text,
-        "tagKeys": tags,
-        "useValueForTime": dated,
-    }
-
-
-def to_dashboard(title: str, tag: str) -> Json:
-    """A link to the other dashboard that keeps time and data source."""
-    return {
-        "type": "dashboards",
-        "title": title,
-        "tags": [tag],
-        "asDropdown": False,
-        "icon": "dashboard",
-        "includeVars": True,
-        "keepTime": True,
-        "targetBlank": False,
-        "tooltip": "",
-        "url": "",
-    }
-
-
-def to_page(title: str, url: str, tooltip: str) -> Json:
-    return {
-        "type": "link",
-        "title": title,
-        "url": url,
-        "icon": "external link",
-        "tooltip": tooltip,
-        "tags": [],
-        "asDropdown": False,
-        "includeVars": False,
-        "keepTime": False,
-        "targetBlank": True,
-    }
-
-
-def dashboard(
-    uid: str,
-    title: str,
-    description: str,
-    *,
-    tags: Sequence[str],
-    variables: Sequence[Json],
-    annotations: Sequence[Json],
-    links: Sequence[Json],
-    rows: Sequence[tuple[str, Sequence[Json]]],
-    since: str,
-) -> Json:
-    return {
-        "uid": uid,
-        "title": title,
-        "description": description,
-        "tags": list(tags),
-        "schemaVersion": 42,
-        "editable": False,
-        "graphTooltip": 1,
-        "time": {"from": since, "to": "now"},
-        "timepicker": {},
-        "timezone": "browser",
-        "refresh": "30s",
-        "weekStart": "",
-        "fiscalYearStartMonth": 0,
-        "liveNow": False,
-        "links": list(links),
-        "templating": {"list": [CHOICE_OF_DATASOURCE, *variables]},
-        "annotations": {"list": list(annotations)},
-        "panels": list(placed(rows)),
-    }

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from remediator.core.actions import ACTION_KINDS
-from remediator.core.incidents import Phase
+from remediator.core.incidents import OVER, Phase
 from tests.grafana.reading import (
     FILES,
     HOME,
@@ -298,6 +298,35 @@ def test_the_bounds_of_the_dashboard_are_those_of_the_rules():
         assert bounds[alert] in [step["value"] for step in steps], alert
 
 
+def test_burn_rates_are_drawn_as_the_burn_alerts_read_them():
+    """Per record the bound of the alert whose long window it is, and what the budget allows."""
+    rules = (HOME / "prometheus-rules/sla.yml").read_text()
+    bounds = re.findall(r"(\w+:\w+:ratio(?:_rate)?(?:1h|6h|1d|3d)) > ([\d.]+) \* ([\d.]+)", rules)
+    read: dict[str, tuple[float, float]] = {}
+    drawn: dict[str, tuple[float, float]] = {}
+    for record, times, budget in bounds:  # 6h is the long window of one alert and the short one of another
+        read[record] = max(read.get(record, (0.0, 0.0)), (float(times), float(budget)))
+    for title in ("Availability Burn Rate", "Error Burn Rate"):
+        panel = the_panel(AHSAN, title)
+        assert panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+        lines = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1:]]
+        for target, line in zip(panel["targets"], reversed(lines), strict=True):
+            found = re.fullmatch(r"([\w:]+)\{.+\} / ([\d.]+)", target["expr"])
+            assert found
+            assert target["legendFormat"] == f"over {found[1][-2:]}"
+            drawn[found[1]] = (line, float(found[2]))
+    assert drawn == {record: read[record] for record in drawn}
+    assert len(drawn) == 8
+
+
+def test_availability_is_counted_as_the_burn_alerts_count_it():
+    (counted,) = set(
+        re.findall(r"1 - avg_over_time\(([\w:]+)\[", (HOME / "prometheus-rules/sla.yml").read_text())
+    )
+    for title in ("Availability, 30 days", "Availability Budget Left"):
+        assert counted in the_panel(AHSAN, title)["targets"][0]["expr"]
+
+
 def test_numbers_are_of_now_unless_they_are_a_trend(dashboard):
     for panel in panels(dashboard):
         if panel["type"] == "stat":
@@ -306,7 +335,7 @@ def test_numbers_are_of_now_unless_they_are_a_trend(dashboard):
 
 
 def test_all_phases_have_a_word_and_a_colour():
-    phases = [phase.value for phase in Phase if phase is not Phase.CLOSED]
+    phases = [phase.value for phase in Phase if phase not in OVER]
     for name, title in (
         ("bizra-ahsan-dashboard", "Remediator"),
         ("remediator", "Targets with an Open Incident"),
@@ -370,10 +399,11 @@ def test_the_dashboards_lead_to_each_other():
 
 
 def test_the_rules_lead_to_dashboards_and_variables_that_exist():
-    document = yaml.safe_load((HOME / "prometheus-rules/hive.yml").read_text(encoding="utf-8"))
+    documents = [yaml.safe_load(path.read_text()) for path in (HOME / "prometheus-rules").glob("*.yml")]
     urls = {
         rule["annotations"]["dashboard_url"]
-        for group in document["groups"]
+        for document in documents
+        for group in document.get("groups", ())
         for rule in group["rules"]
         if "dashboard_url" in rule.get("annotations", {})
     }

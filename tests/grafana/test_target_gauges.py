@@ -9,11 +9,12 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import create_engine, text
 
 from remediator.adapters.journal import SqlJournal
-from remediator.core.actions import ACTION_KINDS, RestartIntent, Target
-from remediator.core.guardrails import _over
-from remediator.core.incidents import Phase
+from remediator.core.actions import RestartIntent, Target
+from remediator.core.guardrails.past import _over
+from remediator.core.incidents import ATTEMPT_KINDS, OVER, Phase
 from remediator.core.reasons import Reason
-from remediator.metrics import TargetCollector, _left
+from remediator.metrics import TargetCollector
+from remediator.metrics.targets import _left
 from tests.builders import APEX, NOW, RESTART, a_playbook, a_policy
 from tests.worlds import Drama
 
@@ -44,9 +45,9 @@ def test_every_target_and_value_is_there_from_the_start(gauges, target):
     assert gauges("budget_left", target=target, budget="target_budget") == 3
     assert gauges("budget_left", target=target, budget="target_daily_budget") == 8
     assert gauges("overall_budget_left") == 10
-    for kind in ACTION_KINDS:
+    for kind in ATTEMPT_KINDS:
         assert gauges("last_action_timestamp_seconds", target=target, action=kind) == 0
-    for phase in set(Phase) - {Phase.CLOSED}:
+    for phase in set(Phase) - set(OVER):
         assert gauges("target_phase", target=target, phase=phase) == 0
 
 
@@ -82,6 +83,21 @@ def test_an_escalated_incident_shows_until_a_person_acknowledges(drama, gauges):
     drama.receive()
     drama.run()
     assert gauges("target_phase", target=NAME, phase="escalated") == 1
+
+
+def test_an_incident_of_a_target_that_left_the_policy_shows_too(drama, gauges):
+    drama.receive()
+    drama.run()
+    drama.policy = a_policy(a_playbook(RESTART), targets=(MIND,))
+    assert gauges("target_phase", target=NAME, phase="escalated") == 1
+    assert gauges("target_phase", target=str(MIND), phase="escalated") == 0
+    assert gauges("budget_left", target=NAME, budget="target_budget") is None
+
+
+def test_the_versions_of_the_rules_that_the_policy_knows_show(drama, gauges):
+    assert gauges("policy_rules_info", version="1.2.0") is None
+    drama.policy = a_policy(a_playbook(RESTART), rules_versions=("1.1.0", "1.2.0"))
+    assert gauges("policy_rules_info", version="1.1.0") == gauges("policy_rules_info", version="1.2.0") == 1
 
 
 def test_a_withdrawn_attempt_spends_nothing(drama, gauges):
