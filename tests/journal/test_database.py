@@ -1,14 +1,19 @@
 """The database itself: migrations, and what happens when it cannot be used."""
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -17,12 +22,12 @@ from sqlalchemy import inspect, text
 
 from remediator.adapters import journal as package
 from remediator.adapters.journal import SqlJournal, migrate
-from remediator.adapters.journal.connection import connect, writing
+from remediator.adapters.journal.connection import connect, leasing, writing
 from remediator.adapters.journal.schema import metadata
 from remediator.core.actions import Target
 from remediator.core.reasons import Reason
-from remediator.ports import JournalUnavailable
-from tests.builders import NOW, an_admission
+from remediator.ports import JournalUnavailable, Overtaken
+from tests.builders import APEX, NOW, an_admission
 
 
 @pytest.fixture
@@ -96,6 +101,32 @@ def test_a_migration_that_fails_leaves_nothing_behind(url):
     engine.dispose()
 
 
+def alembic(engine, revision):
+    with writing(engine) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(package.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_what_was_kept_before_there_were_kinds_of_targets_is_about_deployments(url):
+    engine = connect(url)
+    alembic(engine, "0004")
+    with writing(engine) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO incidents (namespace, deployment, alert, phase, opened_at, alert_started_at,"
+                " phase_since, next_at, lease_until, fence, claims, signals, last_seq, last_hash)"
+                " VALUES ('n', 'd', 'a', 'deciding', 1, 1, 1, 1, 0, 0, 0, 0, 0, '')"
+            )
+        )
+    engine.dispose()
+    journal = SqlJournal(url)
+    journal.migrate()
+    assert [incident.target for incident in journal.incidents()] == [Target("n", "d")]
+    journal.close()
+
+
 def test_a_healthy_journal_answers_the_ping(journal):
     journal.ping()
 
@@ -120,7 +151,7 @@ def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(lite, path):
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
         ]
-        assert pragmas == ["wal", 2]
+        assert pragmas == ["wal", 1], "we fsync the log ourselves"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     with lite.transaction() as tx:
         tx.create_incident(an_admission(), now=NOW)
@@ -128,6 +159,85 @@ def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(lite, path):
         assert other.claim("two", lease=timedelta(), now=NOW) is None
     assert len(other.incidents()) == 1
     other.close()
+
+
+@pytest.fixture
+def fsynced(monkeypatch, path):
+    """What another process could read of the journal at each fsync of its log: counters and leases."""
+    found, fdatasync = [], os.fdatasync
+
+    def seen(log):
+        assert str(Path(f"/proc/self/fd/{log}").readlink()) == f"{path}-wal"
+        with closing(sqlite3.connect(path)) as other:
+            counts = other.execute("SELECT coalesce(sum(value), 0) FROM counters").fetchone()[0]
+            found.append((counts, other.execute("SELECT count(lease_owner) FROM incidents").fetchone()[0]))
+        fdatasync(log)
+
+    monkeypatch.setattr(os, "fdatasync", seen)
+    return found
+
+
+def test_what_is_committed_is_fsynced_before_the_transaction_ends(lite, fsynced):
+    for number in (1, 2):
+        with lite.transaction() as tx:
+            tx.count("x", {})
+            assert len(fsynced) == number - 1
+        assert fsynced == [(1, 0), (2, 0)][:number]
+
+
+def test_a_claim_alone_is_not_fsynced_but_with_what_is_written_under_it(lite, fsynced):
+    """A power cut ends whoever had the lease."""
+    with lite.transaction() as tx:
+        tx.create_incident(an_admission(), now=NOW)
+    claim = lite.claim("one", lease=timedelta(minutes=1), now=NOW)
+    assert fsynced == [(0, 0)]
+    with lite.transaction() as tx:
+        tx.refresh(claim)
+        tx.count("x", {})
+    assert fsynced == [(0, 0), (1, 1)]
+    lite.release(claim)
+    assert len(fsynced) == 2
+
+
+@pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.real)], indirect=True)
+def test_on_postgresql_too_a_commit_about_leases_is_all_that_waits_for_no_disk(journal):
+    found = []
+    for kind in (writing, leasing, writing):
+        with kind(journal._engine) as connection:
+            found.append(connection.execute(text("SHOW synchronous_commit")).scalar())
+    assert found == ["on", "off", "on"]
+
+
+def test_what_cannot_be_fsynced_is_no_202(lite, monkeypatch):
+    def broken(_log):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", broken)
+        with (
+            pytest.raises(JournalUnavailable, match="not durable"),
+            lite.transaction() as tx,
+        ):
+            tx.count("x", {})
+    with lite.transaction() as tx:
+        tx.count("x", {})
+    assert lite.counters() == {("x", ()): 2}, "it is there all the same, as after a crash"
+
+
+def test_the_name_of_a_new_log_is_durable_too(lite, monkeypatch, path):
+    synced, fsync = [], os.fsync
+
+    def seen(number):
+        synced.append(Path(f"/proc/self/fd/{number}").readlink())
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    fresh = SqlJournal(f"sqlite:///{path}")
+    for _ in range(2):
+        with fresh.transaction() as tx:
+            tx.count("x", {})
+    fresh.close()
+    assert synced == [path.parent]
 
 
 @pytest.fixture
@@ -207,3 +317,98 @@ def test_one_connection_serves_many_threads_in_turn(lite):
     for thread in threads:
         thread.join()
     assert lite.counters() == {("x", ()): 160}
+
+
+def test_who_has_waited_longest_writes_next(lite):
+    """SQLAlchemy's own queue lets whoever gives the connection back take it again first."""
+    written = []
+
+    def write(name):
+        with lite.transaction():
+            written.append(name)
+
+    waiting = threading.Thread(target=write, args=("who waited",))
+    with lite.transaction():
+        waiting.start()
+        while not lite._engine.pool._turns._line:
+            time.sleep(0.001)
+    write("who had it")
+    waiting.join()
+    assert written == ["who waited", "who had it"]
+
+
+def test_a_turn_that_does_not_come_in_time_is_given_up_and_the_next_one_comes(impatient, lite):
+    waited = []
+
+    def write():
+        try:
+            with lite.transaction() as tx:
+                tx.count("x", {})
+        except JournalUnavailable as error:
+            waited.append(str(error))
+
+    with lite.transaction():
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+    assert waited == ["TimeoutError: others kept the connection for 0.1 s"]
+    write()
+    assert lite.counters() == {("x", ()): 1}
+
+
+def test_who_reads_waits_for_no_writer_of_the_same_process(lite):
+    with lite.transaction() as tx:
+        tx.count("x", {})
+        read = in_another_thread(lite.counters)
+    assert read == {}
+    assert lite.counters() == {("x", ()): 1}
+
+
+def in_another_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_journal_of_an_earlier_build_keeps_its_rows_and_its_bounds(url):
+    """Every revision after the first finds incidents that are closed, open and escalated, and attempts."""
+    engine = connect(url)
+    with writing(engine) as connection:
+        _run_to("0001", connection)
+        for number, phase in enumerate(("closed", "deciding", "closed"), 1):
+            connection.execute(text(OLD_INCIDENT), {"id": number, "phase": phase})
+            connection.execute(text(OLD_ATTEMPT), {"id": number, "at": number * 1_000_000})
+    migrate.upgrade(engine)
+    engine.dispose()
+    journal = SqlJournal(url)
+    assert [(one.id, one.phase.value) for one in journal.incidents()] == [
+        (3, "closed"),
+        (2, "deciding"),
+        (1, "closed"),
+    ]
+    assert journal.incidents()[0].target == APEX
+    assert journal.last_applied() == {(APEX, "restart"): datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC)}
+    with pytest.raises(Overtaken), journal.transaction() as tx:
+        tx.create_incident(an_admission(), now=NOW)
+    journal.close()
+
+
+OLD_INCIDENT = """
+INSERT INTO incidents (id, namespace, deployment, alert, phase, opened_at, alert_started_at, phase_since,
+    next_at, lease_until, fence, claims, signals, last_seq, last_hash)
+VALUES (:id, 'bizra-testnet', 'bizra-apex', 'AhsanScoreLow', :phase, 1, 1, 1, 1, 0, 0, 0, 0, 0, '')
+"""
+OLD_ATTEMPT = """
+INSERT INTO attempts (incident_id, namespace, deployment, step, kind, intent, state, intended_at, tries,
+    maybe_sent, applied_at, ready_before, samples)
+VALUES (:id, 'bizra-testnet', 'bizra-apex', 1, 'restart', '{}', 'judged', 1, 1, true, :at, 1, '[]')
+"""
+
+
+def _run_to(revision, connection):
+    config = Config()
+    config.set_main_option("script_location", str(Path(package.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

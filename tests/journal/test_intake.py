@@ -10,8 +10,16 @@ from remediator.core.actions import Target
 from remediator.core.alerts import RefusedAlert
 from remediator.core.intake import Admission
 from remediator.core.reasons import Reason
-from remediator.ports import JournalUnavailable
-from tests.builders import APEX, NOW, a_notification, after, ago, an_admission, an_alert
+from remediator.ports import Overtaken
+from tests.builders import (
+    APEX,
+    NOW,
+    a_notification,
+    after,
+    ago,
+    an_admission,
+    an_alert,
+)
 
 
 def rows(journal, table):
@@ -119,15 +127,18 @@ def test_a_known_episode_says_when_its_incident_was_closed(journal):
 
 
 def test_the_same_alert_twice_in_one_notification_is_one_episode(journal):
-    admission = an_admission()
+    over = Admission(alert=an_alert(firing=False), reason=Reason.RESOLVED, target=APEX)
     with journal.transaction() as tx:
-        tx.put_episodes([(admission, None), (admission, None)], known={}, now=NOW)
-    assert len(rows(journal, episodes)) == 1
+        incident = tx.create_incident(an_admission(), now=NOW)
+        tx.put_episodes([(an_admission(), incident), (over, None)], known={}, now=NOW)
+    (episode,) = rows(journal, episodes)
+    assert (episode["firing"], episode["reason"]) == (False, "resolved"), "the last one counts"
+    assert episode["incident_id"] == incident
 
 
 def test_a_thousand_alerts_fit_one_transaction(journal):
     targets = [Target("n", f"d{number}") for number in range(1000)]
-    alerts = [an_alert(target=target, fingerprint=target.deployment) for target in targets]
+    alerts = [an_alert(target=target, fingerprint=target.name) for target in targets]
     notification = a_notification(*alerts)
     with journal.transaction() as tx:
         numbers = [tx.create_incident(an_admission(target=target), now=NOW) for target in targets[:5]]
@@ -153,10 +164,15 @@ def test_a_second_open_incident_on_a_target_is_refused_and_nothing_of_it_stays(j
             tx.count("something", {})
             tx.create_incident(an_admission(), now=NOW)
 
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(Overtaken):
         open_another()
     assert len(journal.incidents()) == 1
     assert journal.counters() == {}
+
+
+def test_no_incidents_to_begin_is_nothing_to_write(journal):
+    with journal.transaction() as tx:
+        assert tx.create_incidents([], now=NOW) == {}
 
 
 def test_a_closed_incident_makes_room_for_the_next(journal):

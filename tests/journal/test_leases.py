@@ -6,8 +6,8 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import update
 
-from remediator.adapters.journal.journal import FAR
 from remediator.adapters.journal.schema import incidents
+from remediator.adapters.journal.statements import FAR
 from remediator.core.actions import Target
 from remediator.core.incidents import IllegalTransition, Phase
 from remediator.core.reasons import Reason
@@ -55,7 +55,7 @@ def test_the_longest_due_comes_first(journal):
     with journal.transaction() as tx:
         for minute in (3, 1, 2):
             tx.create_incident(an_admission(target=Target("n", f"d{minute}")), now=ago(minutes=minute))
-    order = [claim(journal).incident.target.deployment for _ in range(3)]
+    order = [claim(journal).incident.target.name for _ in range(3)]
     assert order == ["d3", "d2", "d1"]
 
 
@@ -149,7 +149,7 @@ def test_claims_without_progress_are_counted(journal, incident):
 def test_a_signal_that_comes_while_someone_works_is_not_lost(journal, incident):
     held = claim(journal)
     with journal.transaction() as tx:
-        tx.wake(incident, now=NOW)
+        tx.wake(incident)
     save(journal, held, next_at=after(minutes=1))
     assert claim(journal).incident.id == incident
 
@@ -164,7 +164,7 @@ def test_without_a_signal_it_waits_as_it_was_told(journal, incident):
 def test_a_signal_makes_due_what_waits(journal, incident):
     save(journal, claim(journal), next_at=after(minutes=1))
     with journal.transaction() as tx:
-        tx.wake(incident, now=NOW)
+        tx.wake(incident)
     assert claim(journal) is not None
 
 
@@ -211,3 +211,21 @@ def test_many_workers_share_many_incidents_and_none_gets_the_same(journal, anoth
     for thread in threads:
         thread.join()
     assert len(got) == len(set(got)) == 40
+
+
+def test_decisions_are_made_one_after_the_other(journal, another):
+    order = []
+
+    def decide_too():
+        with another.transaction() as tx:
+            tx.lock_decisions()
+            order.append("the other")
+
+    other = Thread(target=decide_too)
+    with journal.transaction() as tx:
+        tx.lock_decisions()
+        other.start()
+        other.join(0.5)  # time enough to come in between, if nothing held it
+        order.append("the first")
+    other.join()
+    assert order == ["the first", "the other"]

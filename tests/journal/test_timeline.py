@@ -7,10 +7,13 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.event import listens_for
 
+from remediator.adapters.journal import SqlJournal
 from remediator.adapters.journal.schema import events, incidents
-from remediator.core.actions import ScaleIntent, Target
+from remediator.core.actions import ScaleIntent, Target, Workload
 from remediator.core.incidents import BREAKER, AttemptState
+from remediator.core.intake import Admission
 from remediator.core.policy import Limits
 from remediator.core.reasons import Reason
 from remediator.core.verification import Verdict
@@ -22,6 +25,7 @@ from tests.builders import (
     after,
     ago,
     an_admission,
+    an_alert,
     an_attempt,
     an_undo_intent,
 )
@@ -52,6 +56,33 @@ def test_a_story_has_its_events_in_order(journal, told):
     assert [event["seq"] for event in story.events] == [1, 2, 3, 4, 5]
     assert story.events[1]["at"] == after(seconds=1)
     assert story.broken_at is None
+
+
+def test_a_story_is_as_it_was_at_one_moment_while_others_write_on(journal, another, told):
+    """Else it would seem that somebody has changed the timeline."""
+    written: list[str] = []
+
+    @listens_for(journal._readers, "before_cursor_execute")
+    def write_on(_connection, _cursor, statement, *_):
+        if "FROM events" in statement and not written:
+            written.append(statement)
+            with another.transaction() as tx:
+                tx.append(told, "held", Reason.NO_DATA, "meanwhile", now=after(seconds=9))
+
+    story = journal.story(told)
+    assert written
+    assert (story.broken_at, len(story.events)) == (None, 5)
+    assert len(journal.story(told).events) == 6
+
+
+def test_who_only_looks_at_an_incident_keeps_nobody_waiting(journal, another, told):
+    with journal.reading() as looking:
+        assert looking.incident(told).id == told
+        with another.transaction() as tx:
+            tx.note_person(told, now=NOW, approved_by="ada")
+        assert looking.incident(told).approved_by is None  # still as it was when it began to look
+    with journal.reading() as looking:
+        assert looking.incident(told).approved_by == "ada"
 
 
 def test_a_story_that_does_not_exist_is_none(journal):
@@ -103,6 +134,18 @@ def test_an_event_put_at_the_end_with_a_fitting_hash_is_found_out(journal, told)
     assert journal.story(told).broken_at == 6
 
 
+def test_an_event_rewritten_with_a_fitting_hash_breaks_the_one_after_it(journal, told):
+    from remediator.adapters.journal.timeline import event_hash  # noqa: PLC0415 - what a forger would use
+
+    third, fourth = journal.story(told).events[2:4]
+    forged = event_hash(third["previous_hash"], {**third, "detail": "all is well"})
+    changes = ((third, {"detail": "all is well", "hash": forged}), (fourth, {"previous_hash": forged}))
+    with journal.transaction() as tx:
+        for event, values in changes:
+            tx._db.execute(update(events).where(events.c.id == event["id"]).values(values))
+    assert journal.story(told).broken_at == 4
+
+
 def test_another_incidents_timeline_stays_whole(journal, told):
     with journal.transaction() as tx:
         other = tx.create_incident(an_admission(target=Target("n", "d")), now=NOW)
@@ -112,7 +155,14 @@ def test_another_incidents_timeline_stays_whole(journal, told):
 
 
 def test_an_event_can_hold_whatever_was_seen(journal, incident):
-    data = {"at": NOW, "nan": math.nan, "inf": [math.inf, -math.inf], "text": "ü\u2028'\"", "none": None}
+    data = {
+        "at": NOW,
+        "nan": math.nan,
+        "inf": [math.inf, -math.inf],
+        "text": "ü\u2028'\"",
+        "none": None,
+        "nul": "a\x00b",
+    }
     with journal.transaction() as tx:
         tx.append(incident, "held", Reason.NO_DATA, "ü\u2028'\"", now=NOW, data=data)
     (event,) = journal.story(incident).events
@@ -184,6 +234,34 @@ def test_two_attempts_in_flight_on_a_target_are_refused(journal, incident):
     assert len(journal.story(incident).attempts) == 2
 
 
+def test_workloads_of_two_kinds_with_one_name_have_an_incident_and_an_attempt_each(journal, incident):
+    twin = Target(APEX.namespace, APEX.name, Workload.STATEFUL_SET)
+    with journal.transaction() as tx:
+        other = tx.create_incident(an_admission(target=twin), now=NOW)
+        assert tx.open_incidents([APEX, twin]) == {APEX: incident, twin: other}
+        for number, target in ((incident, APEX), (other, twin)):
+            tx.intend(an_attempt(incident_id=number, target=target, state=AttemptState.INTENDED))
+    with journal.reading() as tx:
+        assert [attempt.target for attempt in tx.attempts_of(other)] == [twin]
+        assert {opening.target for opening in tx.openings(Limits(), now=NOW)} == {APEX, twin}
+    assert set(journal.open_phases()) == {APEX, twin}
+    assert {target for target, _ in journal.spent(since=ago(days=1))} == {APEX, twin}
+    assert {target for target, _ in journal.last_applied()} == set()
+
+
+def test_an_alert_that_waits_is_of_the_same_kind_of_workload(journal, incident):
+    twin = Target(APEX.namespace, APEX.name, Workload.STATEFUL_SET)
+    with journal.transaction() as tx:
+        waiting = Admission(alert=an_alert("HiveDown", target=twin), reason=Reason.NO_PLAYBOOK, target=twin)
+        tx.put_episodes([(waiting, None)], known={}, now=NOW)
+    with journal.transaction() as tx:
+        found = [
+            tx.unattended_alert(incident, target, other_than="", playbooks=["HiveDown"])
+            for target in (APEX, twin)
+        ]
+    assert [admission and admission.target for admission in found] == [None, twin]
+
+
 def test_the_history_reaches_as_far_as_the_limits_and_has_all_in_flight(journal, incident):
     ended = {"state": AttemptState.JUDGED}
     kept = intended(journal, incident, intended_at=ago(hours=23), **ended)
@@ -199,7 +277,7 @@ def test_the_history_has_who_began_to_alert_lately(journal):
         for minutes, name in ((1, "a"), (9, "b"), (11, "c")):
             tx.create_incident(an_admission(target=Target("n", name)), now=ago(minutes=minutes))
         history = tx.history(LIMITS, now=NOW)
-    assert {(opening.target.deployment, opening.at) for opening in history.openings} == {
+    assert {(opening.target.name, opening.at) for opening in history.openings} == {
         ("a", ago(minutes=1)),
         ("b", ago(minutes=9)),
     }
@@ -293,8 +371,54 @@ def test_ending_a_persons_pause_does_not_reset_the_breaker(journal):
         assert tx.history(LIMITS, now=NOW).breaker_reset_at is None
 
 
+def test_what_waits_to_be_announced_is_told_apart_by_its_target(journal, incident):
+    other = Target(APEX.namespace, APEX.name, Workload.STATEFUL_SET)
+    with journal.transaction() as tx:
+        second = tx.create_incident(an_admission(target=other), now=NOW)
+        for number in (incident, second, incident):
+            tx.append(number, "held", Reason.COOLDOWN, "", now=NOW)
+    with journal.reading() as tx:
+        told = tx.announcements
+
+        def incidents(**which):
+            return [one.incident for one in told(most=9, **which)]
+
+        assert incidents() == [incident, second, incident]
+        assert incidents(about=APEX) == incidents(other_than=[other]) == [incident, incident]
+        assert incidents(about=other) == incidents(other_than=[APEX]) == [second]
+        assert incidents(other_than=[APEX, other]) == []
+        assert [one.incident for one in told(most=1)] == [incident]
+
+
 def test_the_incident_remembers_its_last_event(journal, told):
     with journal.reading() as tx:
         row = tx._db.execute(select(incidents.c.last_seq, incidents.c.last_hash)).one()
     assert (row.last_seq, row.last_hash) == (5, journal.story(told).events[-1]["hash"])
     assert journal.story(told).incident.target == APEX
+
+
+def test_what_is_committed_is_told_and_what_is_not_committed_is_not(tmp_path):
+    told: list[object] = []
+    journal = SqlJournal(f"sqlite:///{tmp_path}/told.db", tell=told.append)
+    journal.migrate()
+    with journal.transaction() as tx:
+        number = tx.create_incident(an_admission(), now=NOW)
+        tx.append(number, "opened", Reason.INCIDENT_OPENED, "for once", now=NOW)
+        assert told == []
+
+    def fails() -> None:
+        with journal.transaction() as tx:
+            tx.append(number, "closed", Reason.RECOVERED, "never", now=NOW)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    with journal.transaction() as tx:
+        tx.append(number, "escalated", Reason.STEPS_EXHAUSTED, "at last", now=NOW)
+    journal.close()
+
+    target = "bizra-testnet/bizra-apex"
+    assert told == [
+        (number, target, "opened", "incident_opened", "for once"),
+        (number, target, "escalated", "steps_exhausted", "at last"),
+    ]

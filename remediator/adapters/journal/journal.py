@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from remediator.adapters.journal.connection import connect, database_now, reading, writing
-from remediator.adapters.journal.migrate import upgrade
+from remediator.adapters.journal.connection import (
+    connect,
+    database_now,
+    leasing,
+    readers_of,
+    reading,
+    writing,
+)
+from remediator.adapters.journal.migrate import is_made, upgrade
+from remediator.adapters.journal.pruning import Pruning
 from remediator.adapters.journal.records import attempt_from, incident_from, pause_from
+from remediator.adapters.journal.rounds import Rounds
 from remediator.adapters.journal.schema import (
     attempts,
-    counters,
     episodes,
     events,
     incidents,
     notifications,
     pauses,
 )
-from remediator.adapters.journal.timeline import first_broken
+from remediator.adapters.journal.statements import (
+    FAR,
+    NEXT_DUE,
+    NOT_CLOSED,
+    RELEASE,
+    claim_due,
+    due,
+    held,
+    in_order,
+)
+from remediator.adapters.journal.sums import Sums
+from remediator.adapters.journal.timeline import Line, first_broken
 from remediator.adapters.journal.transaction import Transaction
-from remediator.core.actions import Target
-from remediator.core.incidents import WORKING_PHASES, Attempt, AttemptState, Incident, Pause, Phase
+from remediator.core.incidents import (
+    Attempt,
+    Incident,
+    Pause,
+    Phase,
+    Storm,
+)
 from remediator.ports import Claim
-
-_WORKING = [phase.value for phase in WORKING_PHASES]
-
-FAR = timedelta(minutes=5)
-"""Nothing is ever scheduled farther ahead: a `next_at` beyond it means that the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +67,51 @@ class Story:
     """`seq` of the first event whose hash does not fit: somebody changed the timeline."""
 
 
-class SqlJournal:
+class SqlJournal(Sums):
     """The journal in one database, given by URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tell: Callable[[Line], None] | None = None) -> None:
+        """`tell` gets each line of a timeline once it is committed, and never one that is not."""
+        self._tell = tell
         self._engine = connect(url)
+        self._readers = readers_of(self._engine)
+        super().__init__(self._readers)
         self._dialect = self._engine.dialect.name
         self._clock: ColumnElement[int] = database_now(self._dialect)
+        self.rounds = Rounds(self._engine, self._readers)
+        self.prune = Pruning(self._engine, self._readers).prune
+
+    def __str__(self) -> str:
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def made(self) -> bool:
+        """Whether somebody made it before; looking makes none. Raises JournalUnavailable."""
+        return is_made(self._readers)
 
     def migrate(self) -> None:
         """Bring the database to this build's schema. Raises JournalUnavailable."""
         upgrade(self._engine)
 
     def close(self) -> None:
+        self._readers.dispose()
         self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Write; on SQLite this is the one writer. Raises JournalUnavailable."""
         with writing(self._engine) as connection:
-            yield Transaction(connection)
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.finish()
+        if self._tell is not None:
+            for line in transaction.lines:
+                self._tell(line)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Only read, without keeping a writer waiting."""
-        with reading(self._engine) as connection:
-            yield Transaction(connection)
+        with reading(self._readers) as connection:
+            yield Transaction(connection, only_reads=True)
 
     def ping(self) -> None:
         """Raise JournalUnavailable unless the journal can be written."""
@@ -82,22 +120,14 @@ class SqlJournal:
 
     def claim(self, owner: str, *, lease: timedelta, now: datetime) -> Claim | None:
         """Lease one due incident in a phase that this build can advance."""
+        moment = {"at_now": now, "at_far": now + FAR}
         if self._dialect == "sqlite":  # an idle poll takes no write lock
-            with reading(self._engine) as connection:
-                if connection.execute(self._due(now)).first() is None:
+            with reading(self._readers) as connection:
+                if connection.execute(self._due, moment).first() is None:
                     return None
-        with writing(self._engine) as connection:
-            row = connection.execute(
-                update(incidents)
-                .where(incidents.c.id.in_(self._due(now).with_for_update(skip_locked=True)))
-                .values(
-                    lease_owner=owner,
-                    lease_until=self._clock + lease // timedelta(microseconds=1),
-                    fence=incidents.c.fence + 1,
-                    claims=incidents.c.claims + 1,
-                )
-                .returning(incidents)
-            ).one_or_none()
+        leased = {"at_lease": lease // timedelta(microseconds=1), "lease_owner": owner}
+        with leasing(self._engine) as connection:
+            row = connection.execute(self._claim_due, {**moment, **leased}).one_or_none()
         if row is None:
             return None
         return Claim(
@@ -106,36 +136,26 @@ class SqlJournal:
 
     def release(self, claim: Claim) -> None:
         """Give the lease back, so that another worker need not wait until it runs out."""
-        with writing(self._engine) as connection:
-            connection.execute(
-                update(incidents)
-                .where(
-                    incidents.c.id == claim.incident.id,
-                    incidents.c.lease_owner == claim.owner,
-                    incidents.c.fence == claim.fence,
-                )
-                .values(lease_owner=None, lease_until=0)
-            )
+        with leasing(self._engine) as connection:
+            connection.execute(RELEASE, {**held(claim), "lease_owner": None, "lease_until": 0})
 
     def next_due(self, *, now: datetime) -> timedelta | None:
         """How long until the next incident is due, or None when none waits."""
-        with reading(self._engine) as connection:
-            at = connection.execute(
-                select(func.min(incidents.c.next_at)).where(incidents.c.phase.in_(_WORKING))
-            ).scalar()
+        with reading(self._readers) as connection:
+            at = connection.execute(NEXT_DUE).scalar()
         return None if at is None else max(at - now, timedelta())
 
     def incidents(self, *, open_only: bool = False, limit: int = 50) -> list[Incident]:
         """The newest incidents first."""
         query = select(incidents).order_by(incidents.c.id.desc()).limit(limit)
         if open_only:
-            query = query.where(incidents.c.phase != Phase.CLOSED)
-        with reading(self._engine) as connection:
+            query = query.where(NOT_CLOSED)
+        with reading(self._readers) as connection:
             return [incident_from(row) for row in connection.execute(query)]
 
     def story(self, incident_id: int) -> Story | None:
         """One incident with everything that happened, or None."""
-        with reading(self._engine) as db:
+        with reading(self._readers) as db:
             row = db.execute(select(incidents).where(incidents.c.id == incident_id)).one_or_none()
             if row is None:
                 return None
@@ -155,7 +175,7 @@ class SqlJournal:
     def notification(self, number: int) -> str | None:
         """The body of a notification as it was received, or None."""
         query = select(notifications.c.body).where(notifications.c.id == number)
-        with reading(self._engine) as connection:
+        with reading(self._readers) as connection:
             body: str | None = connection.execute(query).scalar()
             return body
 
@@ -164,7 +184,7 @@ class SqlJournal:
         query = select(pauses).where(
             pauses.c.ended_at.is_(None), or_(pauses.c.until.is_(None), pauses.c.until > now)
         )
-        with reading(self._engine) as connection:
+        with reading(self._readers) as connection:
             return [pause_from(row) for row in connection.execute(query.order_by(pauses.c.id))]
 
     def end_pauses(self, *, scope: str | None, by: str, now: datetime) -> int:
@@ -172,63 +192,25 @@ class SqlJournal:
         query = update(pauses).where(pauses.c.ended_at.is_(None))
         if scope is not None:
             query = query.where(pauses.c.scope == scope)
+        held_back = select(incidents.c.id).where(incidents.c.phase.in_((Phase.DECIDING, Phase.RETURNING)))
         with writing(self._engine) as connection:
             ended = connection.execute(query.values(ended_at=now, ended_by=by).returning(pauses.c.id)).all()
             connection.execute(
                 update(incidents)
-                .where(incidents.c.phase == Phase.DECIDING)
+                .where(incidents.c.id.in_(in_order(held_back)))
                 .values(next_at=now, signals=incidents.c.signals + 1)
             )
             return len(ended)
 
-    def gauges(self) -> dict[str, int]:
-        """How many incidents are in each phase that is not closed."""
-        query = select(incidents.c.phase, func.count()).where(incidents.c.phase != Phase.CLOSED)
-        with reading(self._engine) as connection:
-            return {row[0]: row[1] for row in connection.execute(query.group_by(incidents.c.phase))}
+    def storm(self) -> Storm | None:
+        """The storm that is not over, if there is one."""
+        with self.reading() as tx:
+            return tx.storm()
 
-    def open_phases(self) -> dict[Target, Phase]:
-        """The targets that have an open incident, and the phase it is in."""
-        query = select(incidents.c.namespace, incidents.c.deployment, incidents.c.phase)
-        with reading(self._engine) as connection:
-            rows = connection.execute(query.where(incidents.c.phase != Phase.CLOSED)).all()
-        return {Target(row.namespace, row.deployment): Phase(row.phase) for row in rows}
+    @cached_property
+    def _due(self) -> Select[Any]:
+        return due(self._clock)
 
-    def spent(self, *, since: datetime) -> list[tuple[Target, datetime]]:
-        """The attempts intended after that moment that the guardrails count against the budgets."""
-        query = select(attempts.c.namespace, attempts.c.deployment, attempts.c.intended_at).where(
-            attempts.c.intended_at > since, attempts.c.state != AttemptState.WITHDRAWN.value
-        )
-        with reading(self._engine) as connection:
-            rows = connection.execute(query).all()
-        return [(Target(row.namespace, row.deployment), row.intended_at) for row in rows]
-
-    def last_applied(self) -> dict[tuple[Target, str], datetime]:
-        """When the API server last accepted a change, by target and kind of action."""
-        of = (attempts.c.namespace, attempts.c.deployment, attempts.c.kind)
-        query = select(*of, func.max(attempts.c.applied_at).label("at")).group_by(*of)
-        with reading(self._engine) as connection:
-            rows = connection.execute(query.where(attempts.c.applied_at.is_not(None))).all()
-        return {(Target(row.namespace, row.deployment), row.kind): row.at for row in rows}
-
-    def counters(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """The durable counters by name and sorted labels."""
-        totals: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-        with reading(self._engine) as connection:
-            for row in connection.execute(select(counters)):
-                totals[row.name, tuple(sorted(json.loads(row.labels).items()))] += row.value
-        return dict(totals)
-
-    def _due(self, now: datetime) -> Any:
-        return (
-            select(incidents.c.id)
-            .where(
-                and_(
-                    incidents.c.phase.in_(_WORKING),
-                    or_(incidents.c.next_at <= now, incidents.c.next_at > now + FAR),
-                    incidents.c.lease_until <= self._clock,
-                )
-            )
-            .order_by(incidents.c.next_at)
-            .limit(1)
-        )
+    @cached_property
+    def _claim_due(self) -> ReturningUpdate[Any]:
+        return claim_due(self._clock)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from remediator.adapters.journal.connection import writing
+from remediator.adapters.journal.connection import reading, writing
 
-HEAD = "0001"
+HEAD = "0008"
 """The newest revision under `migrations/versions/`; a test holds it to be true."""
 
 _LOCK = 7_318_420_115  # any number that is ours: PostgreSQL's advisory lock against two migrating replicas
@@ -21,6 +21,14 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if _revision(connection) != HEAD:
             _run_alembic(connection)
+
+
+def is_made(readers: Engine) -> bool:
+    """Whether there is a journal of some revision. Connecting to SQLite would make the file."""
+    if readers.dialect.name == "sqlite" and not Path(readers.url.database or "").is_file():
+        return False
+    with reading(readers) as connection:
+        return _revision(connection) is not None
 
 
 def _revision(connection: Connection) -> str | None:

@@ -8,16 +8,20 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from remediator.core.actions import Target, intent_from_record
+from remediator.core.actions import Target, Workload, intent_from_record
 from remediator.core.incidents import Attempt, AttemptState, Incident, Pause, Phase
 from remediator.core.reasons import Reason
 from remediator.core.verification import Sample, Verdict
 
 
+def target_from(row: Any) -> Target:
+    return Target(row.namespace, row.deployment, Workload(row.target_kind))
+
+
 def incident_from(row: Row[Any]) -> Incident:
     return Incident(
         id=row.id,
-        target=Target(row.namespace, row.deployment),
+        target=target_from(row),
         alert=row.alert,
         phase=Phase(row.phase),
         opened_at=row.opened_at,
@@ -28,7 +32,9 @@ def incident_from(row: Row[Any]) -> Incident:
         well_since=row.well_since,
         approved_by=row.approved_by,
         approved_step=row.approved_step,
+        approved_action=row.approved_action,
         approval_refused_by=row.approval_refused_by,
+        return_to=row.return_to,
         closed_at=row.closed_at,
         reason=Reason(row.reason) if row.reason else None,
     )
@@ -38,7 +44,7 @@ def attempt_from(row: Row[Any]) -> Attempt:
     return Attempt(
         id=row.id,
         incident_id=row.incident_id,
-        target=Target(row.namespace, row.deployment),
+        target=target_from(row),
         step=row.step,
         intent=intent_from_record(row.intent),
         state=AttemptState(row.state),

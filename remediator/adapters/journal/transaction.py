@@ -7,24 +7,36 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, literal, or_, select, update
+from sqlalchemy import and_, case, or_, select, update
 
-from remediator.adapters.journal.intake import Intake
+from remediator.adapters.journal.announcing import Announcing
 from remediator.adapters.journal.records import attempt_from, incident_from, pause_from, sample_to_record
-from remediator.adapters.journal.schema import Instant, attempts, episodes, gate, incidents, pauses
-from remediator.core.actions import Target, intent_to_record, kind_of
+from remediator.adapters.journal.schema import attempts, episodes, gate, incidents, is_about, pauses
+from remediator.adapters.journal.statements import (
+    ATTEMPTS,
+    FIRING,
+    IN_FLIGHT,
+    INCIDENT,
+    LAST_TIMES,
+    NEW_ATTEMPT,
+    PAUSES,
+    RECENT_ATTEMPTS,
+    SAVE_INCIDENT,
+    UPDATE_ATTEMPT,
+    held,
+    keep_last_applied,
+)
+from remediator.core.actions import Target, intent_to_record
 from remediator.core.alerts import Alert, AlertStatus
-from remediator.core.decisions import History, Opening
-from remediator.core.incidents import BREAKER, Attempt, AttemptState, Incident, Pause, Phase, check_transition
+from remediator.core.decisions import History
+from remediator.core.incidents import Attempt, AttemptState, Incident, Pause, Phase, check_transition
 from remediator.core.intake import Admission
 from remediator.core.policy import Limits
 from remediator.core.reasons import Reason
 from remediator.ports import Claim, LeaseLost
 
-_IN_FLIGHT = [state.value for state in AttemptState if state.in_flight]
 
-
-class Transaction(Intake):
+class Transaction(Announcing):
     """One transaction: all of it is recorded, or nothing."""
 
     def lock_decisions(self) -> None:
@@ -34,16 +46,18 @@ class Transaction(Intake):
 
     def refresh(self, claim: Claim) -> Incident:
         """The incident as it is now. Raises LeaseLost."""
-        row = self._db.execute(select(incidents).where(self._held(claim))).one_or_none()
+        row = self._db.execute(INCIDENT, held(claim)).one_or_none()
         if row is None:
             raise LeaseLost(f"incident {claim.incident.id}")
-        return incident_from(row)
+        self._tails.setdefault(row.id, (row.last_seq, row.last_hash))
+        incident = incident_from(row)
+        self._targets[row.id] = incident.target
+        return incident
 
     def incident(self, number: int) -> Incident | None:
         """An incident by its number."""
-        row = self._db.execute(
-            select(incidents).where(incidents.c.id == number).with_for_update()
-        ).one_or_none()
+        query = select(incidents).where(incidents.c.id == number)
+        row = self._db.execute(query if self._only_reads else query.with_for_update()).one_or_none()
         return incident_from(row) if row else None
 
     def note_person(self, number: int, *, now: datetime, **changes: Any) -> None:
@@ -56,60 +70,62 @@ class Transaction(Intake):
 
     def firing(self, incident_id: int) -> bool:
         """Whether an alert of the incident is firing."""
-        query = select(episodes.c.id).where(episodes.c.incident_id == incident_id, episodes.c.firing).limit(1)
-        return self._db.execute(query).first() is not None
+        return self._db.execute(FIRING, {"at_id": incident_id}).first() is not None
 
     def attempts_of(self, incident_id: int) -> tuple[Attempt, ...]:
         """The attempts of the incident, oldest first."""
-        query = select(attempts).where(attempts.c.incident_id == incident_id).order_by(attempts.c.id)
-        return tuple(attempt_from(row) for row in self._db.execute(query))
+        return tuple(attempt_from(row) for row in self._db.execute(ATTEMPTS, {"at_id": incident_id}))
 
     def history(self, limits: Limits, *, now: datetime) -> History:
         """What the guardrails need to know of the past, all targets."""
-        recent = select(attempts).where(
-            or_(attempts.c.intended_at > now - limits.longest, attempts.c.state.in_(_IN_FLIGHT))
-        )
-        opened = (
-            select(incidents.c.namespace, incidents.c.deployment, func.max(incidents.c.opened_at).label("at"))
-            .where(incidents.c.opened_at > now - limits.storm_within)
-            .group_by(incidents.c.namespace, incidents.c.deployment)
-        )
-        reset = select(func.max(pauses.c.ended_at)).where(pauses.c.by == BREAKER)
+        last = self._db.execute(LAST_TIMES).one()
+        recent = self._db.execute(RECENT_ATTEMPTS, {"at_since": now - limits.longest})
         return History(
-            attempts=tuple(attempt_from(row) for row in self._db.execute(recent)),
-            openings=tuple(
-                Opening(target=Target(row.namespace, row.deployment), at=row.at)
-                for row in self._db.execute(opened)
-            ),
+            attempts=tuple(attempt_from(row) for row in recent),
+            openings=self.openings(limits, now=now),
+            in_storm=self.in_storm(limits),
             pauses=self.pauses(),
-            breaker_reset_at=self._db.execute(reset).scalar(),
+            breaker_reset_at=last.breaker_reset_at,
+            watchdog_at=last.watchdog_at,
         )
 
     def pauses(self) -> tuple[Pause, ...]:
         """The pauses nobody has ended, oldest first."""
-        query = select(pauses).where(pauses.c.ended_at.is_(None)).order_by(pauses.c.id)
-        return tuple(pause_from(row) for row in self._db.execute(query))
+        return tuple(pause_from(row) for row in self._db.execute(PAUSES))
 
     def intend(self, attempt: Attempt) -> Attempt:
         """Write a new attempt as intended; returns it with its number."""
         values = {
             "incident_id": attempt.incident_id,
             "namespace": attempt.target.namespace,
-            "deployment": attempt.target.deployment,
+            "deployment": attempt.target.name,
+            "target_kind": attempt.target.kind.value,
             "step": attempt.step,
-            "kind": kind_of(attempt.intent),
+            "kind": attempt.kind,
             "intent": intent_to_record(attempt.intent),
             "intended_at": attempt.intended_at,
             "ready_before": attempt.ready_before,
             "value_before": attempt.value_before,
             **_progress(attempt),
         }
-        row = self._db.execute(attempts.insert().returning(attempts.c.id), values).one()
+        row = self._db.execute(NEW_ATTEMPT, values).one()
         return replace(attempt, id=row.id)
 
     def update_attempt(self, attempt: Attempt) -> None:
         """Write the attempt's present state."""
-        self._db.execute(update(attempts).where(attempts.c.id == attempt.id).values(**_progress(attempt)))
+        self._db.execute(UPDATE_ATTEMPT, {"at_id": attempt.id, **_progress(attempt)})
+        if attempt.state is AttemptState.APPLIED:
+            self._keep_last_applied(attempt)
+
+    def _keep_last_applied(self, attempt: Attempt) -> None:
+        applied = {
+            "namespace": attempt.target.namespace,
+            "deployment": attempt.target.name,
+            "target_kind": attempt.target.kind.value,
+            "kind": attempt.kind,
+            "at": attempt.applied_at,
+        }
+        self._db.execute(keep_last_applied(self._dialect), applied)
 
     def abandon_attempts(
         self, incident_id: int, reason: Reason, *, now: datetime
@@ -118,7 +134,7 @@ class Transaction(Intake):
         never_sent = and_(attempts.c.state == AttemptState.INTENDED.value, attempts.c.maybe_sent.is_(False))
         ended = self._db.execute(
             update(attempts)
-            .where(attempts.c.incident_id == incident_id, attempts.c.state.in_(_IN_FLIGHT))
+            .where(attempts.c.incident_id == incident_id, IN_FLIGHT)
             .values(
                 state=case((never_sent, AttemptState.WITHDRAWN.value), else_=AttemptState.ABANDONED.value),
                 ended_at=now,
@@ -153,24 +169,47 @@ class Transaction(Intake):
             }
         if not keep:
             changes |= {"lease_owner": None, "lease_until": 0}
+        if claim.incident.id in self._grown:
+            self._grown.remove(claim.incident.id)
+            changes |= self._tail_of(claim.incident.id)
         row = self._db.execute(
-            update(incidents)
-            .where(self._held(claim))
-            .values(
-                phase=phase.value,
-                # A signal that came while we worked must not be lost: then it is due at once.
-                next_at=case(
-                    (incidents.c.signals != claim.signals, literal(now, Instant)),
-                    else_=literal(next_at, Instant),
-                ),
-                claims=0,
+            SAVE_INCIDENT,
+            {
+                **held(claim),
+                "at_signals": claim.signals,
+                "at_now": now,
+                "at_next": next_at,
+                "phase": phase.value,
+                "claims": 0,
                 **changes,
-            )
-            .returning(incidents)
+            },
         ).one_or_none()
         if row is None:
             raise LeaseLost(f"incident {claim.incident.id}")
-        return replace(claim, incident=incident_from(row), claims=0)
+        return replace(claim, incident=incident_from(row), claims=0, intended=None)
+
+    def returning_on(self, target: Target) -> Incident | None:
+        """The incident of the target whose scale-up is still to be given back, between two steps of that."""
+        query = select(incidents).where(
+            is_about(incidents, target),
+            incidents.c.phase == Phase.RETURNING.value,
+        )
+        row = self._db.execute(query.with_for_update()).one_or_none()
+        return incident_from(row) if row else None
+
+    def end_return(self, incident_id: int) -> None:
+        """Close a returning incident whoever has it leased: its worker's write is void from here on."""
+        self._db.execute(
+            update(incidents)
+            .where(incidents.c.id == incident_id, incidents.c.phase == Phase.RETURNING.value)
+            .values(
+                phase=Phase.CLOSED.value,
+                return_to=None,
+                fence=incidents.c.fence + 1,
+                lease_owner=None,
+                lease_until=0,
+            )
+        )
 
     def unattended_alert(
         self, incident_id: int, target: Target, *, other_than: str, playbooks: Iterable[str]
@@ -179,8 +218,7 @@ class Transaction(Intake):
         query = (
             select(episodes)
             .where(
-                episodes.c.namespace == target.namespace,
-                episodes.c.deployment == target.deployment,
+                is_about(episodes, target),
                 episodes.c.firing,
                 # One that had its own, earlier incident waits until Alertmanager sends it again.
                 or_(episodes.c.incident_id == incident_id, episodes.c.incident_id.is_(None)),
@@ -209,8 +247,7 @@ class Transaction(Intake):
         self._db.execute(
             update(episodes)
             .where(
-                episodes.c.namespace == admission.target.namespace,
-                episodes.c.deployment == admission.target.deployment,
+                is_about(episodes, admission.target),
                 episodes.c.alert == admission.alert.name,
                 episodes.c.firing,
             )
@@ -223,13 +260,6 @@ class Transaction(Intake):
         row = self._db.execute(pauses.insert().returning(pauses.c.id), values).one()
         number: int = row.id
         return number
-
-    def _held(self, claim: Claim) -> Any:
-        return and_(
-            incidents.c.id == claim.incident.id,
-            incidents.c.lease_owner == claim.owner,
-            incidents.c.fence == claim.fence,
-        )
 
 
 def _progress(attempt: Attempt) -> dict[str, Any]:
