@@ -11,11 +11,12 @@ import math
 import time
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
+from remediator.adapters.one_server import OneServer
 from remediator.core.reasons import Reason
 from remediator.core.verification import Sample
 
@@ -24,6 +25,7 @@ READ_SECONDS = 5.0
 LARGEST_ANSWER = 1024 * 1024
 _SHORTEST_LOOKBACK = 0.001
 _CHUNK = 16 * 1024
+_CONNECTIONS = 4
 
 
 class PrometheusMetrics:
@@ -35,8 +37,16 @@ class PrometheusMetrics:
         self._url = url.rstrip("/")
         self._name = _without_password(self._url)
         self._timeout = (connect_timeout, read_timeout)
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = "remediator"
+        self._server = OneServer(connections=_CONNECTIONS)
+        # A session knows the passwords, proxies and authorities of the environment; it is asked once.
+        with requests.Session() as session:
+            session.headers["User-Agent"] = "remediator"
+            self._asking = session.prepare_request(
+                requests.Request("POST", f"{self._url}/api/v1/query", data={"query": ""})
+            )
+            self._settings: Any = session.merge_environment_settings(
+                self._url, {}, stream=True, verify=None, cert=None
+            )
         self._retrying = Retrying(  # a query changes nothing: a second time is harmless
             retry=retry_if_exception_type(requests.ConnectionError),
             stop=stop_after_attempt(2),
@@ -62,13 +72,10 @@ class PrometheusMetrics:
     def _exchange(self, form: dict[str, str]) -> tuple[int, bytes]:
         """One request, one answer, bounded in time and size also when it trickles in."""
         deadline = time.monotonic() + sum(self._timeout)
-        with self._session.post(
-            f"{self._url}/api/v1/query",
-            data=form,
-            timeout=self._timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        asking = self._asking.copy()
+        asking.body = urlencode(form)
+        asking.headers["Content-Length"] = str(len(asking.body))
+        with self._server.send(asking, timeout=self._timeout, **self._settings) as response:
             body = b""
             for chunk in response.iter_content(_CHUNK):
                 body += chunk
@@ -79,7 +86,7 @@ class PrometheusMetrics:
     def ping(self) -> str | None:
         """Why Prometheus cannot be asked now, or None."""
         try:
-            response = self._session.get(f"{self._url}/-/ready", timeout=self._timeout, allow_redirects=False)
+            response = requests.get(f"{self._url}/-/ready", timeout=self._timeout, allow_redirects=False)
         except requests.RequestException as error:
             return f"{self._name}: {type(error).__name__}"
         return None if response.ok else f"{self._name}: HTTP {response.status_code}"

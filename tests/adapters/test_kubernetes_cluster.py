@@ -3,136 +3,48 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 import responses
 
-from remediator.adapters.kubernetes import Connection, KubernetesCluster
-from remediator.adapters.kubernetes.credentials import Access
 from remediator.adapters.kubernetes.objects import digest_of
-from remediator.core.actions import RestartIntent, ScaleIntent, Target, UndoIntent
+from remediator.core.actions import RestartIntent, ScaleIntent, UndoIntent
 from remediator.core.execution import Delivery, RolloutState, Standing
-from remediator.core.facts import Between, Observation, PodSeen, Unseen
+from remediator.core.facts import Between, PodSeen, Unseen
 from remediator.core.reasons import Reason
+from remediator.core.seen import Ending
 
-Json = dict[str, Any]
-
-SERVER = "http://k8s.test"
-TARGET = Target("bizra", "apex")
-DEPLOYMENT = f"{SERVER}/apis/apps/v1/namespaces/bizra/deployments/apex"
-SCALE = f"{DEPLOYMENT}/scale"
-REPLICA_SETS = f"{SERVER}/apis/apps/v1/namespaces/bizra/replicasets"
-PODS = f"{SERVER}/api/v1/namespaces/bizra/pods"
-HPAS = f"{SERVER}/apis/autoscaling/v2/namespaces/bizra/horizontalpodautoscalers"
-OLD_HPAS = HPAS.replace("v2", "v1")
-METRICS = f"{SERVER}/apis/metrics.k8s.io/v1/namespaces/bizra/pods"
-OLD_METRICS = METRICS.replace("/v1/", "/v1beta1/")
-DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SECONDARY = (REPLICA_SETS, PODS, HPAS, METRICS)
-
-
-def at(minute: int) -> str:
-    return f"2026-11-23T11:{minute:02}:00Z"
-
-
-def then(minute: int) -> datetime:
-    return datetime.fromisoformat(at(minute))
-
-
-def template(image: str, restarted: str | None = None) -> Json:
-    annotations = {"annotations": {"kubectl.kubernetes.io/restartedAt": restarted}} if restarted else {}
-    return {
-        "metadata": {"labels": {"app": "apex"}, **annotations},
-        "spec": {"containers": [{"name": "app", "image": image}]},
-    }
-
-
-def deployment(image: str = "app:2", *, restarted: str | None = None, **changes) -> Json:
-    found = {
-        "metadata": {
-            "name": "apex",
-            "uid": "U",
-            "generation": 7,
-            "creationTimestamp": at(0),
-            "labels": {"remediator/enabled": "true"},
-            "annotations": {"deployment.kubernetes.io/revision": "2"},
-        },
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": "apex"}},
-            "template": template(image, restarted),
-        },
-        "status": {
-            "observedGeneration": 7,
-            "replicas": 2,
-            "updatedReplicas": 2,
-            "availableReplicas": 2,
-            "readyReplicas": 2,
-            "conditions": [progressing("NewReplicaSetAvailable")],
-        },
-    }
-    for part, fields in changes.items():
-        found[part] |= fields
-    return found
-
-
-def progressing(reason: str, minute: int = 50) -> Json:
-    return {"type": "Progressing", "reason": reason, "lastUpdateTime": at(minute), "message": "it says so"}
-
-
-def replica_set(uid: str, revision: str | None, image: str, minute: int, **more) -> Json:
-    """With `restarted` and `history` where they matter."""
-    made = template(image, more.get("restarted"))
-    made["metadata"]["labels"]["pod-template-hash"] = uid
-    annotations = {}
-    if revision is not None:
-        annotations["deployment.kubernetes.io/revision"] = revision
-    if "history" in more:
-        annotations["deployment.kubernetes.io/revision-history"] = more["history"]
-    return {
-        "metadata": {
-            "name": uid,
-            "uid": uid,
-            "creationTimestamp": at(minute),
-            "annotations": annotations,
-            "ownerReferences": [{"kind": "Deployment", "name": "apex", "uid": "U", "controller": True}],
-        },
-        "spec": {"template": made},
-    }
-
-
-HISTORY = [replica_set("one", "1", "app:1", 10), replica_set("two", "2", "app:2", 20)]
-
-
-@pytest.fixture
-def api():
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        yield mock
-
-
-@pytest.fixture
-def cluster():
-    cluster = KubernetesCluster(Connection(lambda: Access(server=SERVER)))
-    yield cluster
-    cluster.close()
-
-
-def serve(api, live: Json, **lists) -> None:
-    api.get(DEPLOYMENT, json=live, headers={"Date": DATE})
-    for name, url in (("replica_sets", REPLICA_SETS), ("pods", PODS), ("hpas", HPAS), ("metrics", METRICS)):
-        api.get(url, json={"items": lists.get(name, HISTORY if name == "replica_sets" else [])})
-
-
-def observed(cluster) -> Observation:
-    seen = cluster.observe(TARGET)
-    assert isinstance(seen, Observation), seen
-    return seen
-
+from .kube import (
+    BUDGETS,
+    DEPLOYMENT,
+    EVENTS,
+    HISTORY,
+    HPAS,
+    LISTS,
+    METRICS,
+    NOW,
+    OLD_HPAS,
+    OLD_METRICS,
+    PODS,
+    REPLICA_SETS,
+    SCALE,
+    SERVER,
+    TARGET,
+    Json,
+    accept,
+    at,
+    deployment,
+    dry,
+    observed,
+    pod,
+    progressing,
+    replica_set,
+    serve,
+    then,
+)
 
 # ------------------------------------------------------------ observe
 
@@ -142,7 +54,7 @@ def observed(cluster) -> Observation:
     [
         ({"status": 404, "json": {"message": "not found"}}, Reason.TARGET_NOT_FOUND),
         ({"status": 403, "json": {"message": "forbidden"}}, Reason.FORBIDDEN),
-        ({"status": 401}, Reason.FORBIDDEN),
+        ({"status": 401}, Reason.UNAUTHENTICATED),
         ({"status": 302}, Reason.CLUSTER_UNREACHABLE),
         ({"status": 500}, Reason.CLUSTER_UNREACHABLE),
         ({"status": 429}, Reason.CLUSTER_UNREACHABLE),
@@ -166,6 +78,8 @@ def test_a_deployment_that_cannot_be_observed(api, cluster, answer, reason):
         (REPLICA_SETS, {"pods", "previous", "template_changed", "usage"}),
         (PODS, {"pods", "usage"}),
         (HPAS, {"hpas"}),
+        (BUDGETS, {"budgets"}),
+        (EVENTS, {"events"}),
         (METRICS, {"usage"}),
     ],
 )
@@ -194,8 +108,8 @@ def test_older_api_versions_are_asked_on_a_404_and_remembered(api, cluster):
     api.get(OLD_HPAS, json={"items": [hpa]})
     api.get(OLD_METRICS, json={"items": []})
 
-    assert observed(cluster).hpas == ("h",)
-    assert observed(cluster).hpas == ("h",)
+    for _ in range(2):
+        assert [hpa.name for hpa in observed(cluster).hpas or ()] == ["h"]
 
     asked = [urlsplit(call.request.url).path for call in api.calls]
     assert asked.count(urlsplit(HPAS).path) == 1
@@ -224,7 +138,7 @@ def test_no_metrics_api_is_unknown_usage(api, cluster):
 )
 def test_which_autoscaler_is_meant(api, cluster, ref, scales):
     serve(api, deployment(), hpas=[{"metadata": {"name": "h"}, "spec": {"scaleTargetRef": ref}}])
-    assert observed(cluster).hpas == (("h",) if scales else ())
+    assert [hpa.name for hpa in observed(cluster).hpas or ()] == (["h"] if scales else [])
 
 
 @pytest.mark.parametrize(
@@ -240,19 +154,14 @@ def test_which_autoscaler_is_meant(api, cluster, ref, scales):
 )
 def test_an_odd_deployment_is_survived(api, cluster, odd):
     odd_items = [{}, None, "x", {"metadata": None, "spec": None, "status": None}]
-    serve(api, odd, replica_sets=odd_items, pods=odd_items, hpas=odd_items, metrics=odd_items)
+    serve(api, odd, **dict.fromkeys(LISTS, odd_items))
     seen = observed(cluster)
     assert not seen.opted_in
     assert not seen.rolled_out
     assert seen.usage is None
 
 
-def pod(name: str, owner: str = "two", **status) -> Json:
-    owners = [{"kind": "ReplicaSet", "uid": owner, "controller": True}]
-    return {"metadata": {"name": name, "ownerReferences": owners}, "status": status}
-
-
-KILLED = {"reason": "OOMKilled", "exitCode": 137}
+KILLED = {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at(58)}
 PODS_SEEN = [
     ({}, PodSeen(name="p", ready=False)),
     ({"conditions": [{"type": "Ready", "status": "True"}]}, PodSeen(name="p", ready=True)),
@@ -268,21 +177,33 @@ PODS_SEEN = [
         PodSeen(name="p", ready=False, waiting=("ImagePullBackOff", "PodInitializing"), restarts=3),
     ),
     (
-        {"containerStatuses": [{"lastState": {"terminated": KILLED}}]},
-        PodSeen(name="p", ready=False, oom_killed=True),
+        {
+            "containerStatuses": [
+                {
+                    "name": "app",
+                    "lastState": {"terminated": KILLED},
+                    "restartCount": 4,
+                    "state": {"running": {}},
+                }
+            ]
+        },
+        PodSeen(
+            name="p",
+            ready=False,
+            restarts=4,
+            endings=(Ending(container="app", reason="OOMKilled", exit_code=137, at=then(58), restarts=4),),
+        ),
     ),
     (
-        {"containerStatuses": [{"state": {"terminated": KILLED}}]},
-        PodSeen(name="p", ready=False, oom_killed=True),
+        {
+            "initContainerStatuses": [{"name": "init", "state": {"terminated": {"exitCode": 0}}}],
+            "containerStatuses": [
+                {"name": "app", "state": {"terminated": {"reason": "Error", "exitCode": 2}}}
+            ],
+        },
+        PodSeen(name="p", ready=False, endings=(Ending(container="app", reason="Error", exit_code=2),)),
     ),
-    (
-        {"containerStatuses": [{"lastState": {"terminated": {"reason": "Error", "exitCode": 137}}}]},
-        PodSeen(name="p", ready=False),
-    ),
-    (
-        {"containerStatuses": [{"lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 143}}}]},
-        PodSeen(name="p", ready=False),
-    ),
+    ({"containerStatuses": [{"lastState": {"terminated": {"exitCode": 0}}}]}, PodSeen(name="p", ready=False)),
     (
         {
             "conditions": [
@@ -547,7 +468,8 @@ RECOGNISED = [
     pytest.param(UNDO, deployment("app:3", metadata=LATER), Standing.CHANGED, id="undo: foreign deploy"),
     pytest.param(UNDO, deployment(metadata=LATER), Standing.CHANGED, id="undo: somebody annotated"),
     pytest.param(UNDO, deployment("app:1", metadata={"uid": "V"}), Standing.CHANGED, id="undo: recreated"),
-    pytest.param(SCALE_UP, deployment(metadata=LATER), Standing.SENDABLE, id="scale: replicas untouched"),
+    pytest.param(SCALE_UP, deployment(), Standing.SENDABLE, id="scale: untouched"),
+    pytest.param(SCALE_UP, deployment(metadata=LATER), Standing.CHANGED, id="scale: foreign deploy"),
     pytest.param(SCALE_UP, deployment(spec={"replicas": 3}), Standing.APPLIED, id="scale: done"),
     pytest.param(
         SCALE_UP, deployment(spec={"replicas": 4}), Standing.CHANGED, id="scale: somebody else's number"
@@ -598,25 +520,8 @@ def test_recognise_when_the_api_server_does_not_help(api, cluster, url, answer, 
 # ------------------------------------------------------------ send
 
 
-def dry(request) -> bool:
-    return "dryRun" in parse_qs(urlsplit(request.url).query)
-
-
 def real_writes(api) -> int:
     return sum(call.request.method == "PATCH" and not dry(call.request) for call in api.calls)
-
-
-def accept(api, url: str, *, trial=None, real=None) -> None:
-    """Answer PATCHes: (status, body) or an exception, for the dry run and for the real one."""
-
-    def answer(request):
-        outcome = trial if dry(request) else real
-        if isinstance(outcome, Exception):
-            raise outcome
-        status, body = outcome or (200, "{}")
-        return status, {"Date": DATE}, body
-
-    api.add_callback("PATCH", url, callback=answer)
 
 
 def writable(api, intent) -> str:
@@ -637,7 +542,7 @@ SAID = '{"message": "the words"}'
 OUTCOMES = [
     # what happens, during the dry run, during the write, the reason with a refusal
     pytest.param((403, SAID), Delivery.REFUSED, Delivery.REFUSED, Reason.FORBIDDEN, id="403"),
-    pytest.param((401, SAID), Delivery.REFUSED, Delivery.REFUSED, Reason.FORBIDDEN, id="401"),
+    pytest.param((401, SAID), Delivery.NOT_SENT, Delivery.NOT_SENT, None, id="401"),
     pytest.param((400, SAID), Delivery.REFUSED, Delivery.REFUSED, Reason.REFUSED_BY_CLUSTER, id="400"),
     pytest.param((415, SAID), Delivery.REFUSED, Delivery.REFUSED, Reason.REFUSED_BY_CLUSTER, id="415"),
     pytest.param(
@@ -680,7 +585,11 @@ def test_what_becomes_of_a_sending(api, cluster, *, intent, outcome, trial, real
 
 
 @pytest.mark.parametrize("intent", INTENTS[:2])
-@pytest.mark.parametrize("metadata", [{"generation": 8}, {"uid": "V"}], ids=["generation", "uid"])
+@pytest.mark.parametrize(
+    "metadata",
+    [{"generation": 8}, {"uid": "V"}, {"labels": {"remediator/enabled": "false"}}],
+    ids=["generation", "uid", "labels"],
+)
 def test_a_422_of_an_object_that_moved_is_a_conflict(api, cluster, intent, metadata):
     serve(api, deployment())
     api.get(DEPLOYMENT, json=deployment(metadata=metadata))
@@ -706,15 +615,47 @@ def test_the_generation_written_is_told(api, cluster, intent):
     assert real_writes(api) == 1
 
 
-@pytest.mark.parametrize(
-    ("after", "generation"), [({"json": deployment(metadata={"generation": 12})}, 12), ({"status": 403}, 8)]
-)
-def test_the_generation_after_scaling_is_read_or_at_least_the_next(api, cluster, after, generation):
+def test_the_generation_after_scaling_is_the_next(api, cluster):
     writable(api, SCALE_UP)
-    api.replace(responses.Response("GET", DEPLOYMENT, **after))
     accept(api, SCALE)
     sent = cluster.send(TARGET, SCALE_UP)
-    assert (sent.delivery, sent.generation) == (Delivery.APPLIED, generation)
+    assert (sent.delivery, sent.generation) == (Delivery.APPLIED, 8)
+
+
+DEPLOYED = {"url": DEPLOYMENT, "json": deployment(metadata=LATER)}
+HPA = {
+    "metadata": {"name": "web"},
+    "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "apex"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "why"),
+    [
+        (DEPLOYED, "somebody changed the Deployment: generation 8, it was 7"),
+        ({"url": HPAS, "json": {"items": [HPA]}}, "autoscaler web scales it by now"),
+    ],
+    ids=["a deploy", "an autoscaler"],
+)
+def test_a_scale_is_not_sent_when_anything_changed_though_the_count_did_not(api, cluster, meanwhile, why):
+    writable(api, SCALE_UP)
+    api.replace(responses.Response("GET", **meanwhile))
+    accept(api, SCALE)
+
+    found, sent = cluster.recognise(TARGET, SCALE_UP), cluster.send(TARGET, SCALE_UP)
+
+    assert (found.standing, found.detail) == (Standing.CHANGED, why)
+    assert (sent.delivery, sent.detail) == (Delivery.CONFLICT, f"{why}; nothing was sent")
+    assert not any(call.request.method == "PATCH" for call in api.calls)
+
+
+def test_a_scale_is_not_sent_while_it_is_unknown_whether_an_autoscaler_came(api, cluster):
+    writable(api, SCALE_UP)
+    api.replace(responses.Response("GET", HPAS, status=500))
+    accept(api, SCALE)
+    assert cluster.recognise(TARGET, SCALE_UP).standing is Standing.UNREACHABLE
+    assert cluster.send(TARGET, SCALE_UP).delivery is Delivery.NOT_SENT
+    assert not any(call.request.method == "PATCH" for call in api.calls)
 
 
 @pytest.mark.parametrize("intent", INTENTS)
@@ -733,6 +674,20 @@ def test_nothing_is_sent_when_the_object_cannot_be_looked_at(api, cluster, inten
     accept(api, SCALE)
     accept(api, DEPLOYMENT)
     assert cluster.send(TARGET, intent).delivery is delivery
+    assert not any(call.request.method == "PATCH" for call in api.calls)
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_nothing_is_sent_to_what_is_not_opted_in_any_more(api, cluster, intent):
+    url, out = writable(api, intent), deployment(metadata={"labels": {"remediator/enabled": "false"}})
+    api.replace(responses.Response("GET", DEPLOYMENT, json=out))
+    accept(api, url)
+    sent = cluster.send(TARGET, intent)
+    assert (sent.delivery, sent.detail) == (
+        Delivery.CONFLICT,
+        'nothing was sent: the label remediator/enabled="true" is gone',
+    )
+    assert cluster.recognise(TARGET, intent).stop.reason is Reason.NOT_OPTED_IN
     assert not any(call.request.method == "PATCH" for call in api.calls)
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -15,7 +15,7 @@ from responses import matchers
 
 from remediator import __version__
 from remediator.adapters.kubernetes import Connection, KubernetesCluster
-from remediator.adapters.kubernetes.connection import Answer, NoAnswer
+from remediator.adapters.kubernetes.answers import Answer, NoAnswer
 from remediator.adapters.kubernetes.credentials import Access, Unconfigured, load_access
 
 SERVER = "https://k8s.test"
@@ -174,7 +174,7 @@ def test_an_answer_without_date_has_our_time(api):
 
 
 def test_an_answer_that_is_too_large_is_none(api, monkeypatch):
-    monkeypatch.setattr("remediator.adapters.kubernetes.connection.LARGEST_ANSWER", 10)
+    monkeypatch.setattr("remediator.adapters.kubernetes.answers.LARGEST_ANSWER", 10)
     api.get(f"{SERVER}/x", json={"a": "b" * 20})
     with pytest.raises(NoAnswer, match="larger than 10 bytes"):
         connection().get("/x")
@@ -385,3 +385,40 @@ def test_a_pod_uses_its_service_account(tmp_path, monkeypatch, api):
     assert access.verify == str(tmp_path / "CERT")
     assert access.authorization() == "bearer word"
     assert access.proxy is None, "a ClusterIP is reached directly"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("Mon, 23 Nov 2026 12:00:09 GMT", 9),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-1", None),
+        ("9" * 40, None),
+        (None, None),
+    ],
+)
+def test_how_long_the_api_server_asks_to_be_left_alone(api, header, seconds):
+    date = "Mon, 23 Nov 2026 12:00:00 GMT"
+    headers = {"Date": date} | ({"Retry-After": header} if header is not None else {})
+    api.add(responses.Response("PATCH", f"{SERVER}/x", status=429, headers=headers))
+    answer = connection().patch("/x", [], content_type="application/json", dry_run=False)
+    assert answer.again_after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_a_read_waits_as_long_as_it_is_asked_to(api):
+    api.add(responses.Response("GET", f"{SERVER}/x", status=429, headers={"Retry-After": "1"}))
+    api.add(responses.Response("GET", f"{SERVER}/x", json={}))
+    began = time.monotonic()
+    assert connection().get("/x").ok
+    assert 1 <= time.monotonic() - began < 3
+
+
+def test_a_read_that_would_have_to_wait_too_long_is_over_at_once(api):
+    api.add(responses.Response("GET", f"{SERVER}/x", status=429, headers={"Retry-After": "60"}))
+    began = time.monotonic()
+    answer = connection().get("/x")
+    assert (answer.status, answer.again_after, len(api.calls)) == (429, timedelta(minutes=1), 1)
+    assert time.monotonic() - began < 1

@@ -9,7 +9,8 @@ import pytest
 
 from remediator.adapters.kubernetes.objects import digest_of, parse_time, wanted_replicas
 from remediator.adapters.kubernetes.quantities import parse_quantity, usage_of
-from remediator.adapters.kubernetes.selectors import selector_of
+from remediator.adapters.kubernetes.selectors import selector_of, selects
+from remediator.adapters.kubernetes.strategy import strategy_of
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,11 @@ def pod(name: str, **limits: str) -> dict[str, object]:
 
 def measured(name: str, cpu: object, memory: object) -> dict[str, object]:
     usage = {"cpu": cpu, "memory": memory}
-    return {"metadata": {"name": name}, "containers": [{"name": n, "usage": usage} for n in ("app", "free")]}
+    return {
+        "metadata": {"name": name},
+        "timestamp": "2026-11-23T11:59:45Z",
+        "containers": [{"name": n, "usage": usage} for n in ("app", "free")],
+    }
 
 
 @pytest.mark.parametrize(
@@ -178,6 +183,18 @@ def measured(name: str, cpu: object, memory: object) -> dict[str, object]:
         pytest.param([], [], (None, "there are no metrics of the current pods"), id="nothing"),
         pytest.param(
             [pod("a", cpu="1")],
+            [{**measured("a", "1", "1"), "timestamp": "2026-11-23T11:54:59Z"}],
+            (None, "the metrics of the current pods are older than 5 min"),
+            id="stale",
+        ),
+        pytest.param(
+            [pod("a", cpu="1")],
+            [{**measured("a", "1", "1"), "timestamp": None}],
+            (None, "the metrics of the current pods are older than 5 min"),
+            id="of no known time",
+        ),
+        pytest.param(
+            [pod("a", cpu="1")],
             [measured("a", None, "x")],
             (None, "no container has a cpu or memory limit"),
             id="odd",
@@ -185,5 +202,48 @@ def measured(name: str, cpu: object, memory: object) -> dict[str, object]:
     ],
 )
 def test_usage(pods, metrics, expected):
-    value, why = usage_of(pods, metrics)
+    value, why = usage_of(pods, metrics, datetime(2026, 11, 23, 12, tzinfo=UTC))
     assert (value if value is None else round(value, 6), why) == expected
+
+
+LABELS = {"app": "apex", "tier": "edge"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "picked"),
+    [
+        ({"matchLabels": {"app": "apex"}}, True),
+        ({"matchLabels": {"app": "apex", "tier": "core"}}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["edge", "core"]}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "In", "values": None}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["edge"]}]}, False),
+        ({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["edge"]}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "Sometimes"}]}, False),
+        ({}, False),
+    ],
+)
+def test_what_a_selector_picks(selector, picked):
+    assert selects(selector, LABELS) is picked
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas", "missing"),
+    [
+        pytest.param(None, 1, 0, id="by default one more comes first"),
+        pytest.param(None, 4, 1, id="a quarter may be missing"),
+        pytest.param(None, 7, 1, id="rounded down"),
+        pytest.param({"type": "Recreate"}, 3, 3, id="Recreate takes all"),
+        pytest.param({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}, 3, 1, id="never nothing"),
+        pytest.param({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}}, 1, 1, id="no surge"),
+        pytest.param({"rollingUpdate": {"maxSurge": "1%", "maxUnavailable": 0}}, 1, 0, id="surge rounds up"),
+        pytest.param({"rollingUpdate": {"maxUnavailable": "100%"}}, 3, 3, id="all at once"),
+        pytest.param({"rollingUpdate": {"maxUnavailable": 9}}, 3, 3, id="not more than there are"),
+        pytest.param({"rollingUpdate": {"maxUnavailable": "x", "maxSurge": True}}, 4, 1, id="odd"),
+    ],
+)
+def test_how_many_pods_a_rollout_may_take_away(strategy, replicas, missing):
+    found = strategy_of({"spec": {"replicas": replicas, "strategy": strategy}})
+    assert found.missing == missing
+    assert found.words

@@ -9,22 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
 from remediator.lab.cluster import LabCluster
+from tests.components import missing
 
-ON_CI = os.environ.get("CI") == "true"
 LAB_SPEED = 4
-
-
-def missing(what):
-    if ON_CI:
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -124,17 +117,3 @@ def kubectl(api, kubectl_program, kubectl_home):
     command("create", "namespace", namespace)
     yield command
     command("delete", "namespace", namespace, "--wait=false")
-
-
-@pytest.fixture
-def eventually():
-    """Wait for a condition instead of sleeping; returns what it returned."""
-
-    def await_truth(condition, seconds=20, what=""):
-        ends = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < ends, f"not within {seconds} s: {what or condition}"
-            time.sleep(0.1)
-        return found
-
-    return await_truth

@@ -8,6 +8,8 @@ import json
 
 import pytest
 
+from tests.waiting import eventually
+
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 # Stored without its empty value, so that kubectl takes each apply of it for a change.
@@ -97,11 +99,17 @@ def test_restart_makes_a_revision_and_new_pods(kubectl):
 
 
 def test_history_lists_revisions_with_their_change_cause(kubectl):
+    def noted(revision, cause):
+        found = kubectl.revisions().get(revision, {}).get("metadata", {}).get("annotations", {})
+        return found.get("kubernetes.io/change-cause") == cause
+
     kubectl.create()
     kubectl("annotate", "deployment", "web", "kubernetes.io/change-cause=first release")
+    eventually(lambda: noted(1, "first release"), what="the controller has copied it")
     kubectl.set_image("app:v2")
     kubectl("annotate", "deployment", "web", "--overwrite", "kubernetes.io/change-cause=second release")
     kubectl.wait()
+    eventually(lambda: noted(2, "second release"), what="the controller has copied it")
     history = kubectl("rollout", "history", "deployment/web").splitlines()
     rows = [line.split(maxsplit=1) for line in history if line[:1].isdigit()]
     assert rows == [["1", "first release"], ["2", "second release"]]
@@ -172,7 +180,7 @@ def test_undo_takes_the_annotations_of_the_old_revision(kubectl):
     assert "example.org/late" not in annotations
 
 
-def test_old_revisions_beyond_the_limit_are_forgotten(kubectl, eventually):
+def test_old_revisions_beyond_the_limit_are_forgotten(kubectl):
     kubectl.create()
     kubectl("patch", "deployment", "web", "--type=merge", "--patch", '{"spec": {"revisionHistoryLimit": 1}}')
     for tag in ("v2", "v3"):
@@ -195,7 +203,7 @@ def test_a_paused_deployment_is_neither_restarted_nor_undone(kubectl):
     assert kubectl.image() == "app:v1"
 
 
-def test_a_paused_deployment_scales_but_does_not_roll(kubectl, eventually):
+def test_a_paused_deployment_scales_but_does_not_roll(kubectl):
     kubectl.create()
     kubectl("rollout", "pause", "deployment/web")
     eventually(lambda: progressing(kubectl.deployment())["reason"] == "DeploymentPaused")
@@ -211,7 +219,7 @@ def test_a_paused_deployment_scales_but_does_not_roll(kubectl, eventually):
 # ------------------------------------------------------------ scale
 
 
-def test_scale(kubectl, eventually):
+def test_scale(kubectl):
     kubectl.create()
     kubectl("scale", "deployment/web", "--replicas=3")
     kubectl.wait()
@@ -389,7 +397,7 @@ def test_applying_the_same_again_changes_nothing(kubectl):
 # ------------------------------------------------------------ rollouts that go wrong
 
 
-def test_a_crashing_image_leaves_the_old_pods(kubectl, eventually):
+def test_a_crashing_image_leaves_the_old_pods(kubectl):
     kubectl.create(replicas=2)
     old = pod_names(kubectl)
     kubectl.set_image("app:v2-crash")
@@ -407,7 +415,7 @@ def test_a_crashing_image_leaves_the_old_pods(kubectl, eventually):
     assert old <= pod_names(kubectl)
 
 
-def test_a_missed_deadline_is_said_until_the_rollout_moves(kubectl, eventually):
+def test_a_missed_deadline_is_said_until_the_rollout_moves(kubectl):
     kubectl.create()
     template = {"spec": {"containers": [{"name": "app", "image": "app:v2-pending"}]}}
     patch = json.dumps({"spec": {"progressDeadlineSeconds": 2, "template": template}})
@@ -420,7 +428,7 @@ def test_a_missed_deadline_is_said_until_the_rollout_moves(kubectl, eventually):
 
 
 @pytest.mark.parametrize(("tag", "reason"), [("oom", "CrashLoopBackOff"), ("imagepull", "ImagePullBackOff")])
-def test_pods_say_why_they_wait(kubectl, eventually, tag, reason):
+def test_pods_say_why_they_wait(kubectl, tag, reason):
     kubectl("create", "deployment", "web", f"--image=app:v2-{tag}")
     eventually(lambda: reason in waiting_reasons(kubectl))
     status = kubectl.items("pods")[0]["status"]["containerStatuses"][0]
@@ -429,7 +437,7 @@ def test_pods_say_why_they_wait(kubectl, eventually, tag, reason):
         assert (terminated["reason"], terminated["exitCode"]) == ("OOMKilled", 137)
 
 
-def test_a_pod_that_fits_nowhere_says_so(kubectl, eventually):
+def test_a_pod_that_fits_nowhere_says_so(kubectl):
     kubectl("create", "deployment", "web", "--image=app:v1-pending")
     conditions = eventually(
         lambda: [c for pod in kubectl.items("pods") for c in pod["status"].get("conditions", [])]
@@ -438,7 +446,7 @@ def test_a_pod_that_fits_nowhere_says_so(kubectl, eventually):
     assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
 
 
-def test_recreate_stops_the_old_pods_first(kubectl, eventually):
+def test_recreate_stops_the_old_pods_first(kubectl):
     kubectl.create()
     strategy = '{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}'
     kubectl("patch", "deployment", "web", "--type=merge", "--patch", strategy)
@@ -451,13 +459,13 @@ def test_recreate_stops_the_old_pods_first(kubectl, eventually):
 # ------------------------------------------------------------ the rest of what a client meets
 
 
-def test_delete_takes_replica_sets_and_pods_along(kubectl, eventually):
+def test_delete_takes_replica_sets_and_pods_along(kubectl):
     kubectl.create(replicas=2)
     kubectl("delete", "deployment", "web")
     eventually(lambda: not kubectl.items("replicasets") and not kubectl.items("pods"))
 
 
-def test_a_deleted_pod_is_replaced(kubectl, eventually):
+def test_a_deleted_pod_is_replaced(kubectl):
     kubectl.create()
     (old,) = pod_names(kubectl)
     kubectl("delete", "pod", old, "--wait=false")
@@ -497,7 +505,7 @@ def test_wait_follows_the_watch(kubectl):
     kubectl("wait", "--for=delete", "deployment/web", "--timeout=20s")
 
 
-def test_events_tell_what_the_controller_did(kubectl, eventually):
+def test_events_tell_what_the_controller_did(kubectl):
     kubectl.create()
     selector = "--field-selector=involvedObject.name=web,involvedObject.kind=Deployment"
     events = eventually(lambda: kubectl.items("events", selector))
@@ -517,7 +525,7 @@ def test_everything_is_allowed_to_the_admin(kubectl):
     assert kubectl("auth", "can-i", "patch", "deployments").strip() == "yes"
 
 
-def test_usage_shows_in_top(kubectl, eventually):
+def test_usage_shows_in_top(kubectl):
     kubectl.create()
     (pod,) = pod_names(kubectl)
     metrics = {

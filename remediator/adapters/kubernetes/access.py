@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from remediator.adapters.kubernetes.connection import Connection, NoAnswer
+from remediator.adapters.kubernetes.answers import NoAnswer
+from remediator.adapters.kubernetes.connection import Connection
 from remediator.adapters.kubernetes.objects import Json, value_at
 from remediator.core.actions import Target
 from remediator.core.permissions import AccessReview, Permission
@@ -97,7 +98,7 @@ def _questions(needs: Needs) -> list[_Question]:
 
 
 def _question(target: Target, permission: Permission) -> _Question:
-    return target.namespace, target.deployment if permission.named else None, permission
+    return target.namespace, target.name if permission.named else None, permission
 
 
 def _review_of(question: _Question) -> Json:

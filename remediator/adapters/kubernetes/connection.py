@@ -2,7 +2,7 @@
 
 A GET is tried up to three times within one total time. A PATCH goes out once; only after a 401, which
 proves that nothing was processed, it goes out again with renewed credentials. `Connection.patch` is the
-one place from which anything is ever written.
+one place from which a target is ever changed; `create` only adds Events beside it.
 
 No exception of a library leaves this module: an answer of whatever status is an Answer, silence is NoAnswer.
 """
@@ -10,46 +10,48 @@ No exception of a library leaves this module: an answer of whatever status is an
 from __future__ import annotations
 
 import json
-import ssl
+import math
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
-from requests.adapters import HTTPAdapter
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
+from requests.structures import CaseInsensitiveDict
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random,
+)
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from remediator import __version__
+from remediator.adapters.kubernetes.answers import (
+    Answer,
+    NoAnswer,
+    answer_of,
+    content_of,
+    may_have_arrived,
+    why,
+)
 from remediator.adapters.kubernetes.credentials import Access
-from remediator.adapters.kubernetes.objects import Json, text
+from remediator.adapters.one_server import OneServer
 
 FIELD_MANAGER = "remediator"
 """Must not begin with `kubectl`: GitOps tools strip what those managers wrote and cause a second rollout."""
 
 READ_TRIES = 3
-LARGEST_ANSWER = 32 * 1024 * 1024
-LONGEST_QUOTE = 256
-_CHUNK = 64 * 1024
+_MOMENT = wait_random(0.02, 0.2)
 _CONNECTIONS = 8
 """Kept open: four reads side by side for each of two threads."""
 _TOO_MANY_REQUESTS = 429
 _UNAUTHORIZED = 401
 _SERVER_ERROR = 500
-
-
-class NoAnswer(Exception):
-    """The API server gave no complete answer."""
-
-    def __init__(self, detail: str, *, sent: bool) -> None:
-        super().__init__(detail)
-        self.sent = sent
-        """Whether the request may have reached it. False is certain."""
 
 
 class _Again(Exception):
@@ -58,25 +60,6 @@ class _Again(Exception):
     def __init__(self, answer: Answer | NoAnswer) -> None:
         super().__init__()
         self.answer = answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    status: int
-    body: Json = field(default_factory=dict)
-    at: datetime
-    """The API server's clock."""
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300  # noqa: PLR2004 - the 2xx range
-
-    @property
-    def words(self) -> str:
-        """What the answer says, fit to be stored: a Status' own message, never a raw body."""
-        said = text(self.body, "message") or text(self.body, "reason")
-        quoted = " ".join(said.split())[:LONGEST_QUOTE]
-        return f"HTTP {self.status}: {quoted}" if quoted else f"HTTP {self.status}"
 
 
 class Connection:
@@ -91,35 +74,70 @@ class Connection:
         self._line = _Line(load())
         self._lock = threading.Lock()
 
-    def get(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """Read, a few times if need be, but never longer than one connect and one read may take."""
-        deadline = time.monotonic() + self._connect_timeout + self._read_timeout
+    @property
+    def patience(self) -> float:
+        """Seconds that one request with all its tries may take."""
+        return self._connect_timeout + self._read_timeout
+
+    def get(self, path: str, query: dict[str, str] | None = None, *, deadline: float | None = None) -> Answer:
+        """Read, a few times if need be, but never longer than one connect and one read may take.
+
+        With a `deadline` (of the monotonic clock) it is over by then.
+        """
+        deadline = min(deadline or math.inf, time.monotonic() + self.patience)
+        try:
+            return self._read_once(path, query or {}, deadline)
+        except _Again as failure:
+            return self._read_again(failure, path, query or {}, deadline)
+
+    def _read_again(self, failure: _Again, path: str, query: dict[str, str], deadline: float) -> Answer:
+        """Go on after a first try."""
+        first = [failure]
+
+        def read() -> Answer:
+            if first:
+                raise first.pop()
+            return self._read_once(path, query, deadline)
+
         tries = Retrying(
-            stop=lambda state: stop_after_attempt(READ_TRIES)(state) or time.monotonic() >= deadline,
-            wait=wait_random(0.02, 0.2),
+            stop=lambda state: (
+                stop_after_attempt(READ_TRIES)(state) or time.monotonic() + state.upcoming_sleep >= deadline
+            ),
+            wait=_pause,
             retry=retry_if_exception_type(_Again),
         )
         try:
-            return tries(self._read_once, path, query or {}, deadline)
-        except RetryError as failure:
-            last = failure.last_attempt.exception()
+            return tries(read)
+        except RetryError as over:
+            last = over.last_attempt.exception()
             assert isinstance(last, _Again)
             if isinstance(last.answer, NoAnswer):
                 raise last.answer from None
             return last.answer
 
+    def read_text(self, path: str, query: dict[str, str], *, deadline: float) -> Answer:
+        """Read text, once: who asks can do without."""
+        deadline = min(deadline, time.monotonic() + self.patience)
+        return self._authorized("GET", path, query, deadline, as_text=True)
+
     def patch(self, path: str, body: Any, *, content_type: str, dry_run: bool) -> Answer:
         """Write once. With `dry_run` the API server does all but store it."""
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        deadline = time.monotonic() + self._connect_timeout + self._read_timeout
+        deadline = time.monotonic() + self.patience
         data = json.dumps(body).encode()
         return self._authorized("PATCH", path, query, deadline, data=data, content_type=content_type)
 
     def ask(self, path: str, question: Any) -> Answer:
         """Ask once by POST something that is answered and not stored, as access reviews are."""
-        deadline = time.monotonic() + self._connect_timeout + self._read_timeout
+        deadline = time.monotonic() + self.patience
         data = json.dumps(question).encode()
         return self._authorized("POST", path, {}, deadline, data=data, content_type="application/json")
+
+    def create(self, path: str, body: Any) -> Answer:
+        """Create, once, what has a name of its own: a second time would be a 409."""
+        deadline = time.monotonic() + self.patience
+        data, query = json.dumps(body).encode(), {"fieldManager": FIELD_MANAGER}
+        return self._authorized("POST", path, query, deadline, data=data, content_type="application/json")
 
     def close(self) -> None:
         self._line.adapter.close()
@@ -152,6 +170,7 @@ class Connection:
         *,
         data: bytes | None = None,
         content_type: str | None = None,
+        as_text: bool = False,
     ) -> Answer:
         """One request, one answer."""
         access = line.access
@@ -161,8 +180,7 @@ class Connection:
             # The kubeconfig says so; the library would repeat it at every request.
             warnings.filterwarnings("ignore", category=InsecureRequestWarning)
         try:
-            request = requests.PreparedRequest()
-            request.prepare(method, access.server + path, headers=headers, params=query, data=data)
+            request = _prepared(method, access.server + path, headers=headers, query=query, data=data)
             with line.adapter.send(
                 request,
                 stream=True,
@@ -171,10 +189,10 @@ class Connection:
                 cert=access.certificate,
                 proxies={"http": access.proxy, "https": access.proxy} if access.proxy else {},
             ) as response:
-                content = _content(response, time.monotonic() + left)
+                content = content_of(response, time.monotonic() + left)
         except (requests.RequestException, HTTPError, OSError, ValueError) as failure:
-            raise NoAnswer(_why(failure), sent=_may_have_arrived(failure)) from failure
-        return _answer(response, content)
+            raise NoAnswer(why(failure), sent=may_have_arrived(failure)) from failure
+        return answer_of(response, content, as_text=as_text)
 
     def _renewed(self, refused: _Line) -> _Line:
         """Load the credentials anew, once for all threads whose request was refused with the same ones."""
@@ -197,20 +215,21 @@ class _Line:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self.adapter = (
-            _NamedServer(access.server_name) if access.server_name else HTTPAdapter(pool_maxsize=_CONNECTIONS)
-        )
+        self.adapter = OneServer(connections=_CONNECTIONS, name=access.server_name)
 
 
-class _NamedServer(HTTPAdapter):
-    """For an API server whose certificate has another name than its address (`tls-server-name`)."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        super().__init__(pool_maxsize=_CONNECTIONS)
-
-    def init_poolmanager(self, *args: Any, **settings: Any) -> None:
-        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **settings)
+def _prepared(
+    method: str, url: str, *, headers: dict[str, str], query: dict[str, str], data: bytes | None
+) -> requests.PreparedRequest:
+    """What `PreparedRequest.prepare` makes of it, in a tenth of the time: all of it is quoted already."""
+    request = requests.PreparedRequest()
+    request.method = method
+    request.url = f"{url}?{urlencode(query)}" if query else url
+    request.headers = CaseInsensitiveDict(headers)
+    request.body = data
+    if data is not None:
+        request.headers["Content-Length"] = str(len(data))
+    return request
 
 
 def _headers(access: Access, content_type: str | None) -> dict[str, str]:
@@ -230,70 +249,9 @@ def _headers(access: Access, content_type: str | None) -> dict[str, str]:
     return headers
 
 
-def _content(response: requests.Response, deadline: float) -> bytes:
-    """The body, unless it is too large or drips in too slowly."""
-    content = bytearray()
-    while chunk := response.raw.read1(_CHUNK):
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            raise ValueError(f"the answer is larger than {LARGEST_ANSWER} bytes")
-        if time.monotonic() > deadline:
-            raise ValueError("the answer came in too slowly")
-    return bytes(content)
-
-
-def _answer(response: requests.Response, content: bytes) -> Answer:
-    try:
-        body = json.loads(content) if content else {}
-    except ValueError as failure:
-        body = None
-        if response.ok:
-            raise NoAnswer("the answer is not JSON", sent=True) from failure
-    return Answer(
-        status=response.status_code,
-        body=body if isinstance(body, dict) else {},
-        at=_date(response.headers.get("Date")),
-    )
-
-
-def _date(header: str | None) -> datetime:
-    try:
-        stated = parsedate_to_datetime(header or "")
-    except ValueError:
-        return datetime.now(UTC)
-    return stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC)
-
-
-def _causes(failure: BaseException) -> list[BaseException]:
-    """The failure and what it was made from; the libraries wrap each other up to four deep.
-
-    `__context__` is left alone: it may be an unrelated failure that was being dealt with meanwhile.
-    """
-    found: list[BaseException] = []
-    open_ends: list[Any] = [failure]
-    while open_ends:
-        one = open_ends.pop(0)
-        if not isinstance(one, BaseException) or any(one is seen for seen in found):
-            continue
-        found.append(one)
-        open_ends += [getattr(one, "reason", None), *one.args, one.__cause__]
-    return found
-
-
-def _may_have_arrived(failure: BaseException) -> bool:
-    """False only when no connection was ever made, so that nothing can have been processed."""
-    return not any(
-        isinstance(cause, NewConnectionError | requests.ConnectTimeout | ssl.SSLCertVerificationError)
-        for cause in _causes(failure)
-    )
-
-
-def _why(failure: BaseException) -> str:
-    """In one line, from the innermost cause that says anything; without addresses of Python objects."""
-    if isinstance(failure, requests.ConnectTimeout):
-        return "no connection within the time-out"
-    if isinstance(failure, requests.Timeout):
-        return "no answer within the time-out"
-    system = [cause for cause in _causes(failure) if isinstance(cause, OSError) and cause.strerror]
-    said = system[-1].strerror if system else str(failure)
-    return " ".join(str(said).split())[:LONGEST_QUOTE] or type(failure).__name__
+def _pause(state: RetryCallState) -> float:
+    """As long as the API server asks for, else a moment."""
+    failure = state.outcome.exception() if state.outcome else None
+    answer = failure.answer if isinstance(failure, _Again) else None
+    asked = answer.again_after if isinstance(answer, Answer) else None
+    return _MOMENT(state) if asked is None else asked.total_seconds()

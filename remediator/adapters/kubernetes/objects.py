@@ -12,10 +12,15 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from remediator.core.actions import Workload
+from remediator.core.marks import Mark, Stop, marks_in, stop_by
+from remediator.core.reasons import Reason
+
 Json = dict[str, Any]
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 HASH_LABEL = "pod-template-hash"
+OPT_IN_LABEL = "remediator/enabled"
 
 
 def value_at(thing: Any, *path: str) -> Any:
@@ -72,13 +77,40 @@ def generation_of(thing: Json) -> int:
     return number(thing, "metadata", "generation")
 
 
+def kind_of(workload: Json) -> str:
+    """`Deployment` or `StatefulSet`, as the API server says."""
+    return text(workload, "kind") or Workload.DEPLOYMENT.value
+
+
+def is_stateful(workload: Json) -> bool:
+    return kind_of(workload) == Workload.STATEFUL_SET
+
+
 def template_of(thing: Json) -> Json:
     return mapping(thing, "spec", "template")
 
 
-def wanted_replicas(deployment: Json) -> int:
+def wanted_replicas(workload: Json) -> int:
     """`spec.replicas`, which defaults to 1."""
-    return 1 if value_at(deployment, "spec", "replicas") is None else number(deployment, "spec", "replicas")
+    return 1 if value_at(workload, "spec", "replicas") is None else number(workload, "spec", "replicas")
+
+
+def marks_of(thing: Json) -> tuple[Mark, ...]:
+    labels, annotations = mapping(thing, "metadata", "labels"), mapping(thing, "metadata", "annotations")
+    return marks_in(labels=labels, annotations=annotations)
+
+
+def opted_in(workload: Json) -> bool:
+    return mapping(workload, "metadata", "labels").get(OPT_IN_LABEL) == "true"
+
+
+def stop_on(workload: Json, *, now: datetime) -> Stop | None:
+    """Why the object itself says that nothing may be changed here now."""
+    if stop := stop_by(marks_of(workload), now=now):
+        return stop
+    if opted_in(workload):
+        return None
+    return Stop(reason=Reason.NOT_OPTED_IN, detail=f'the label {OPT_IN_LABEL}="true" is gone')
 
 
 def restarted_at(deployment: Json) -> datetime | None:

@@ -6,101 +6,153 @@ why. Nothing that could not be read is ever reported as empty.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
+from remediator.adapters.kubernetes.listing import Listing
 from remediator.adapters.kubernetes.objects import (
     Json,
     condition,
     controlled_by,
-    controller_of,
     digest_of,
     generation_of,
     images_of,
-    items,
+    is_stateful,
+    kind_of,
     mapping,
+    marks_of,
     name_of,
-    number,
+    opted_in,
+    template_of,
     text,
     uid_of,
     value_at,
     wanted_replicas,
 )
+from remediator.adapters.kubernetes.owners import autoscalers_of, budgets_on, gitops_marks, owner_of
+from remediator.adapters.kubernetes.pods import active, pod_seen
 from remediator.adapters.kubernetes.quantities import usage_of
 from remediator.adapters.kubernetes.revisions import (
     REVISION,
     History,
     revision_of,
 )
-from remediator.adapters.kubernetes.status import deadline_exceeded, ready_replicas, rolled_out, rolled_out_at
-from remediator.core.facts import Observation, PodSeen
-
-OPT_IN_LABEL = "remediator/enabled"
-OUR_NAME = "remediator"
-_GITOPS_ANNOTATIONS = ("argocd.argoproj.io/tracking-id",)
-_GITOPS_LABELS = (
-    "argocd.argoproj.io/instance",
-    "kustomize.toolkit.fluxcd.io/name",
-    "helm.toolkit.fluxcd.io/name",
+from remediator.adapters.kubernetes.stateful import (
+    StatefulHistory,
+    last_ready_at,
+    order_of,
+    pods_in_use,
+    rolled_out_stateful,
+    strategy_of_stateful,
 )
-_KILLED = 137
+from remediator.adapters.kubernetes.status import (
+    deadline_exceeded,
+    ready_replicas,
+    replica_failure,
+    rolled_out,
+    rolled_out_at,
+)
+from remediator.adapters.kubernetes.strategy import strategy_of
+from remediator.core.facts import Autoscaler, Observation, PodSeen
+from remediator.core.seen import EventSeen, LogSeen
 
-Listing = list[Json] | str
-"""The objects of a list, or why they could not be read."""
+OUR_NAME = "remediator"
+
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Everything that was read about one Deployment."""
+    """Everything that was read about one workload."""
 
-    deployment: Json
+    workload: Json
     at: datetime
-    replica_sets: Listing
+    revisions: Listing
+    """ReplicaSets of a Deployment, ControllerRevisions of a StatefulSet."""
     pods: Listing
     hpas: Listing
     metrics: Listing
+    budgets: Listing
+    events: tuple[EventSeen, ...] | str
+    logs: tuple[LogSeen, ...] | str
 
 
 def observation_from(reading: Reading) -> Observation:
-    deployment = reading.deployment
+    workload = reading.workload
     unreadable: dict[str, str] = {}
-    history = _history(reading)
-    pods = _current_pods(reading, history)
-    done, detail = rolled_out(deployment)
-    labels = mapping(deployment, "metadata", "labels")
+    own = _stateful if is_stateful(workload) else _deployment
+    pods, past, fields = own(reading)
+    labels = mapping(workload, "metadata", "labels")
     return Observation(
         at=reading.at,
-        uid=uid_of(deployment),
-        generation=generation_of(deployment),
-        template_digest=digest_of(deployment),
-        replicas=wanted_replicas(deployment),
-        ready=ready_replicas(deployment),
-        opted_in=labels.get(OPT_IN_LABEL) == "true",
+        uid=uid_of(workload),
+        generation=generation_of(workload),
+        template_digest=digest_of(workload),
+        replicas=wanted_replicas(workload),
+        ready=ready_replicas(workload),
+        opted_in=opted_in(workload),
         ourselves=labels.get("app.kubernetes.io/name") == OUR_NAME,
-        paused=value_at(deployment, "spec", "paused") is True,
-        rolled_out=done,
-        rolled_out_at=rolled_out_at(deployment) if done else None,
-        rollout_detail=detail,
-        progress_deadline_exceeded=deadline_exceeded(deployment),
-        revision=_revision(deployment),
-        images=images_of(deployment),
+        marks=marks_of(workload),
+        images=images_of(workload),
         hpas=_hpas(reading, unreadable),
         pods=_pods(pods, unreadable),
-        usage=_usage(pods, reading.metrics, unreadable),
-        gitops=_gitops_marks(deployment),
-        controller=_controller(deployment),
-        **_past(history, reading.at, unreadable),
+        usage=_usage(pods, reading.metrics, reading.at, unreadable),
+        budgets=_budgets(reading, unreadable),
+        events=_evidence("events", reading.events, unreadable),
+        logs=_evidence("logs", reading.logs, unreadable),
+        gitops=gitops_marks(workload),
+        controller=owner_of(workload),
+        **fields,
+        **_past(past, reading.at, unreadable),
         unreadable=unreadable,
     )
 
 
-def _history(reading: Reading) -> History | str:
-    if isinstance(reading.replica_sets, str):
-        return reading.replica_sets
-    return History(reading.deployment, controlled_by(reading.replica_sets, uid_of(reading.deployment)))
+def _deployment(reading: Reading) -> tuple[Listing, History | str, Json]:
+    """What only a Deployment has: its current pods, its past, and further fields of the observation."""
+    deployment = reading.workload
+    history = _history_of(deployment, reading.revisions)
+    done, detail = rolled_out(deployment)
+    fields = {
+        "paused": value_at(deployment, "spec", "paused") is True,
+        "rolled_out": done,
+        "rolled_out_at": rolled_out_at(deployment) if done else None,
+        "rollout_detail": detail,
+        "progress_deadline_exceeded": _deadline_exceeded(deployment, history),
+        "replica_failure": replica_failure(deployment),
+        "strategy": strategy_of(deployment),
+        "revision": _revision(deployment),
+    }
+    return _pods_of(history, reading.pods), history, fields
 
 
-def _past(history: History | str, now: datetime, unreadable: dict[str, str]) -> Json:
+def _stateful(reading: Reading) -> tuple[Listing, StatefulHistory | str, Json]:
+    """The same of a StatefulSet. It cannot be paused, has no progress deadline, and says no failure."""
+    stateful, revisions = reading.workload, reading.revisions
+    history = revisions if isinstance(revisions, str) else StatefulHistory(stateful, revisions)
+    pods = pods_in_use(stateful, reading.pods)
+    done, detail = rolled_out_stateful(stateful)
+    fields = {
+        "rolled_out": done,
+        "rolled_out_at": last_ready_at(pods) if done and not isinstance(pods, str) else None,
+        "rollout_detail": detail,
+        "strategy": strategy_of_stateful(stateful),
+        "order": order_of(stateful, reading.pods),
+        "revision": None if isinstance(history, str) else history.revision(),
+    }
+    return pods, history, fields
+
+
+def _history_of(deployment: Json, replica_sets: Listing) -> History | str:
+    if isinstance(replica_sets, str):
+        return replica_sets
+    return History(deployment, controlled_by(replica_sets, uid_of(deployment)))
+
+
+def _past(history: History | StatefulHistory | str, now: datetime, unreadable: dict[str, str]) -> Json:
     if isinstance(history, str):
         unreadable["previous"] = unreadable["template_changed"] = history
         return {}
@@ -110,90 +162,74 @@ def _past(history: History | str, now: datetime, unreadable: dict[str, str]) -> 
     return {"previous": history.previous(), "template_changed": changed}
 
 
-def _current_pods(reading: Reading, history: History | str) -> Listing:
+def current_pods(workload: Json, revisions: Listing, pods: Listing) -> list[Json]:
+    """The pods of the current template that are in use, as far as they are known."""
+    if is_stateful(workload):
+        found = pods_in_use(workload, pods)
+    else:
+        found = _pods_of(_history_of(workload, revisions), pods)
+    return [] if isinstance(found, str) else found
+
+
+def _pods_of(history: History | str, pods: Listing) -> Listing:
     """The pods of the current template that are in use; those of older ReplicaSets have their own story."""
     if isinstance(history, str):
         return history
-    if isinstance(reading.pods, str):
-        return reading.pods
+    if isinstance(pods, str):
+        return pods
     current = history.current()
     if current is None:
         return "the current template has no ReplicaSet yet"
-    return [pod for pod in controlled_by(reading.pods, uid_of(current)) if _active(pod)]
-
-
-def _active(pod: Json) -> bool:
-    """As the ReplicaSet controller counts: evicted, finished and leaving pods have been replaced."""
-    leaving = value_at(pod, "metadata", "deletionTimestamp") is not None
-    return not leaving and text(pod, "status", "phase") not in {"Succeeded", "Failed"}
+    return [pod for pod in controlled_by(pods, uid_of(current)) if active(pod)]
 
 
 def _pods(pods: Listing, unreadable: dict[str, str]) -> tuple[PodSeen, ...] | None:
     if isinstance(pods, str):
         unreadable["pods"] = pods
         return None
-    return tuple(_pod_seen(pod) for pod in pods)
+    return tuple(pod_seen(pod) for pod in pods)
 
 
-def _pod_seen(pod: Json) -> PodSeen:
-    containers = [*items(pod, "status", "initContainerStatuses"), *items(pod, "status", "containerStatuses")]
-    waiting = [text(container, "state", "waiting", "reason") for container in containers]
-    scheduled = condition(pod, "PodScheduled")
-    unplaced = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
-    return PodSeen(
-        name=name_of(pod),
-        ready=condition(pod, "Ready").get("status") == "True",
-        waiting=tuple(dict.fromkeys(reason for reason in waiting if reason)),
-        oom_killed=any(_oom_killed(container) for container in containers),
-        unschedulable=(text(scheduled, "message") or "no node was found") if unplaced else None,
-        restarts=sum(number(container, "restartCount") for container in containers),
-    )
-
-
-def _oom_killed(container: Json) -> bool:
-    """Both marks are needed: 137 alone may be a probe's kill, the reason alone a child's end long before."""
-    ends = [mapping(container, state, "terminated") for state in ("state", "lastState")]
-    return any(end.get("reason") == "OOMKilled" and end.get("exitCode") == _KILLED for end in ends)
-
-
-def _usage(pods: Listing, metrics: Listing, unreadable: dict[str, str]) -> float | None:
+def _usage(pods: Listing, metrics: Listing, now: datetime, unreadable: dict[str, str]) -> float | None:
     if isinstance(pods, str) or isinstance(metrics, str):
         unreadable["usage"] = metrics if isinstance(metrics, str) else str(pods)
         return None
-    usage, why = usage_of(pods, metrics)
+    usage, why = usage_of(pods, metrics, now)
     if usage is None:
         unreadable["usage"] = why
     return usage
 
 
-def _hpas(reading: Reading, unreadable: dict[str, str]) -> tuple[str, ...] | None:
+def _hpas(reading: Reading, unreadable: dict[str, str]) -> tuple[Autoscaler, ...] | None:
     if isinstance(reading.hpas, str):
         unreadable["hpas"] = reading.hpas
         return None
-    name = name_of(reading.deployment)
-    return tuple(sorted(name_of(hpa) for hpa in reading.hpas if _scales(hpa, name)))
+    return autoscalers_of(kind_of(reading.workload), name_of(reading.workload), reading.hpas)
 
 
-def _scales(hpa: Json, deployment: str) -> bool:
-    scaled = mapping(hpa, "spec", "scaleTargetRef")
-    group = text(scaled, "apiVersion").rpartition("/")[0]
-    return (
-        scaled.get("kind") == "Deployment"
-        and scaled.get("name") == deployment
-        and group in {"apps", "extensions", ""}
-    )
+def _budgets(reading: Reading, unreadable: dict[str, str]) -> tuple[str, ...] | None:
+    if isinstance(reading.budgets, str):
+        unreadable["budgets"] = reading.budgets
+        return None
+    return budgets_on(mapping(template_of(reading.workload), "metadata", "labels"), reading.budgets)
 
 
-def _gitops_marks(deployment: Json) -> tuple[str, ...]:
-    annotations = mapping(deployment, "metadata", "annotations")
-    labels = mapping(deployment, "metadata", "labels")
-    marks = [f"annotation {key}={annotations[key]}" for key in _GITOPS_ANNOTATIONS if key in annotations]
-    return (*marks, *(f"label {key}={labels[key]}" for key in _GITOPS_LABELS if key in labels))
+def _evidence(
+    name: str, found: tuple[Seen, ...] | str, unreadable: dict[str, str]
+) -> tuple[Seen, ...] | None:
+    if isinstance(found, str):
+        unreadable[name] = found
+        return None
+    return found
 
 
-def _controller(deployment: Json) -> str | None:
-    owner = controller_of(deployment)
-    return f"{text(owner, 'kind')}/{text(owner, 'name')}" if owner else None
+def _deadline_exceeded(deployment: Json, history: History | str) -> bool:
+    """The verdict names the ReplicaSet it is about; it stays until there is progress, also on another one."""
+    if not deadline_exceeded(deployment):
+        return False
+    current = history.current() if isinstance(history, History) else None
+    about = re.search(r'ReplicaSet "([^"]+)"', text(condition(deployment, "Progressing"), "message"))
+    return current is None or about is None or about[1] == name_of(current)
 
 
 def _revision(deployment: Json) -> int | None:

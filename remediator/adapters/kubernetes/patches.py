@@ -1,9 +1,9 @@
 """Intent -> the request that carries it out, with its preconditions inside.
 
 The end state is that of `kubectl rollout restart`, `rollout undo` and `scale`; what is added are the
-JSON-Patch `test`s and, for /scale, uid and resourceVersion, so that the API server itself refuses when
-somebody was faster. Sources: kubectl pkg/polymorphichelpers/objectrestarter.go and rollback.go,
-pkg/scale/scale.go.
+JSON-Patch `test`s of what was looked at and, for /scale, uid and resourceVersion, so that the API server
+itself refuses when somebody was faster, and the cause of a new revision, for `kubectl rollout history`.
+Sources: kubectl pkg/polymorphichelpers/objectrestarter.go and rollback.go, pkg/scale/scale.go.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from remediator.adapters.kubernetes.objects import (
     HASH_LABEL,
     RESTARTED_AT,
     Json,
+    is_stateful,
     mapping,
     template_of,
     text,
@@ -24,6 +25,7 @@ from remediator.adapters.kubernetes.objects import (
 )
 from remediator.adapters.kubernetes.revisions import REVISION, REVISION_HISTORY
 from remediator.core.actions import RestartIntent, ScaleIntent, Target, UndoIntent
+from remediator.core.marks import PAUSED, PAUSED_UNTIL
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -35,8 +37,14 @@ _KEPT_BY_THE_DEPLOYMENT = (
     "deployment.kubernetes.io/desired-replicas",
     "deployment.kubernetes.io/max-replicas",
     "deprecated.deployment.rollback.to",
+    PAUSED,
+    PAUSED_UNTIL,
 )
-"""Annotations that an undo does not take from the ReplicaSet."""
+"""Annotations that an undo does not take from the ReplicaSet. The last two are ours and not kubectl's: a
+ReplicaSet keeps copies of what was long since taken off the Deployment, and a pause must not come back so."""
+
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+"""The Deployment controller copies it to the ReplicaSet of the revision, where it stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,31 +54,35 @@ class Write:
     body: Any
 
 
-def deployment_path(target: Target) -> str:
-    return f"/apis/apps/v1/namespaces/{quote(target.namespace)}/deployments/{quote(target.deployment)}"
+def workload_path(target: Target) -> str:
+    return f"/apis/apps/v1/namespaces/{quote(target.namespace)}/{target.kind.label}s/{quote(target.name)}"
 
 
-def restart_write(target: Target, intent: RestartIntent, live: Json) -> Write:
+def restart_write(target: Target, intent: RestartIntent, live: Json, *, cause: str = "") -> Write:
     """The timestamp is the intent's, so that sending again changes nothing."""
     annotations = "/spec/template/metadata/annotations"
     absent = not isinstance(value_at(template_of(live), "metadata", "annotations"), dict)
     body = [
-        *_unchanged(intent),
+        *_unchanged(intent, live),
         *([{"op": "add", "path": annotations, "value": {}}] if absent else []),
         {"op": "add", "path": f"{annotations}/{_escaped(RESTARTED_AT)}", "value": intent.restarted_at},
+        *_caused(live, cause),
     ]
-    return Write(path=deployment_path(target), content_type=JSON_PATCH, body=body)
+    return Write(path=workload_path(target), content_type=JSON_PATCH, body=body)
 
 
-def undo_write(target: Target, intent: UndoIntent, live: Json, replica_set: Json) -> Write:
+def undo_write(
+    target: Target, intent: UndoIntent, live: Json, replica_set: Json, *, cause: str = ""
+) -> Write:
     template = deepcopy(template_of(replica_set))
     mapping(template, "metadata", "labels").pop(HASH_LABEL, None)
+    annotations = _undone_annotations(live, replica_set) | ({CHANGE_CAUSE: cause} if cause else {})
     body = [
-        *_unchanged(intent),
+        *_unchanged(intent, live),
         {"op": "replace", "path": "/spec/template", "value": template},
-        {"op": "add", "path": "/metadata/annotations", "value": _undone_annotations(live, replica_set)},
+        {"op": "add", "path": "/metadata/annotations", "value": annotations},
     ]
-    return Write(path=deployment_path(target), content_type=JSON_PATCH, body=body)
+    return Write(path=workload_path(target), content_type=JSON_PATCH, body=body)
 
 
 def scale_write(target: Target, intent: ScaleIntent, scale: Json) -> Write:
@@ -79,14 +91,48 @@ def scale_write(target: Target, intent: ScaleIntent, scale: Json) -> Write:
         "metadata": {"uid": intent.uid, "resourceVersion": text(scale, "metadata", "resourceVersion")},
         "spec": {"replicas": intent.replicas_to},
     }
-    return Write(path=f"{deployment_path(target)}/scale", content_type=MERGE_PATCH, body=body)
+    return Write(path=f"{workload_path(target)}/scale", content_type=MERGE_PATCH, body=body)
 
 
-def _unchanged(intent: RestartIntent | UndoIntent) -> list[Json]:
-    """Generation moves with spec and annotations only; resourceVersion moves with each crash of a pod."""
+def still_holds(write: Write, live: Json) -> bool:
+    """Whether every `test` of a JSON Patch is true of the object."""
+    return all(
+        value_at(live, *operation["path"].split("/")[1:]) == operation["value"]
+        for operation in write.body
+        if operation["op"] == "test"
+    )
+
+
+def _unchanged(intent: RestartIntent | UndoIntent, live: Json) -> list[Json]:
+    """Generation moves with spec and a Deployment's annotations; resourceVersion with each crash of a pod."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": intent.uid},
         {"op": "test", "path": "/metadata/generation", "value": intent.generation},
+        *(
+            {"op": "test", "path": f"/metadata/{field}", "value": value_at(live, "metadata", field)}
+            for field in _marked_in(live)
+        ),
+    ]
+
+
+def _marked_in(live: Json) -> list[str]:
+    """Where a person may opt out or pause without moving the generation.
+
+    That annotations are absent cannot be tested; so their first one shows in the version of the object only.
+    """
+    annotated = mapping(live, "metadata", "annotations")
+    further = [] if not is_stateful(live) else ["annotations" if annotated else "resourceVersion"]
+    return ["labels", *further]
+
+
+def _caused(live: Json, cause: str) -> list[Json]:
+    if not cause:
+        return []
+    annotations = "/metadata/annotations"
+    absent = not isinstance(value_at(live, "metadata", "annotations"), dict)
+    return [
+        *([{"op": "add", "path": annotations, "value": {}}] if absent else []),
+        {"op": "add", "path": f"{annotations}/{_escaped(CHANGE_CAUSE)}", "value": cause},
     ]
 
 

@@ -6,14 +6,17 @@ The grammar is that of k8s.io/apimachinery/pkg/api/resource/quantity.go.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from remediator.adapters.kubernetes.objects import Json, items, mapping, name_of, text
+from remediator.adapters.kubernetes.objects import Json, items, mapping, moment, name_of, text
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d{1,3})|([numkMGTPE]|[KMGTPE]i))?")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+FRESH = timedelta(minutes=5)
+"""How old a measurement may be; metrics-server measures four times a minute."""
 _MEASURED = ("cpu", "memory")
 
 
@@ -34,12 +37,16 @@ def parse_quantity(written: Any) -> Decimal | None:
     return value.scaleb(_DECIMAL[suffix]) if suffix else value
 
 
-def usage_of(pods: list[Json], metrics: list[Json]) -> tuple[float | None, str]:
+def usage_of(pods: list[Json], metrics: list[Json], now: datetime) -> tuple[float | None, str]:
     """The mean over the pods of the highest usage/limit of cpu and memory, or None and why."""
-    measured = {name_of(item): item for item in metrics}
-    if not any(name_of(pod) in measured for pod in pods):
+    ours = {name_of(pod): pod for pod in pods}
+    measured = [item for item in metrics if name_of(item) in ours]
+    if not measured:
         return None, "there are no metrics of the current pods"
-    shares = [_share_of(pod, measured[name_of(pod)]) for pod in pods if name_of(pod) in measured]
+    fresh = [item for item in measured if (at := moment(item, "timestamp")) and now - at <= FRESH]
+    if not fresh:
+        return None, f"the metrics of the current pods are older than {FRESH.total_seconds() / 60:.0f} min"
+    shares = [_share_of(ours[name_of(item)], item) for item in fresh]
     known = [share for share in shares if share is not None]
     if not known:
         return None, "no container has a cpu or memory limit"

@@ -27,3 +27,24 @@ def _term(expression: Json) -> str | None:
         values = value_at(expression, "values")
         return f"{key} {_OPERATORS[operator]} ({','.join(values)})" if isinstance(values, list) else None
     return {"Exists": key, "DoesNotExist": f"!{key}"}.get(operator)
+
+
+def selects(selector: Json, labels: Json) -> bool:
+    """Whether a selector picks something with these labels. An empty one is left to pick nothing."""
+    wanted, expressions = mapping(selector, "matchLabels"), items(selector, "matchExpressions")
+    if not wanted and not expressions:
+        return False
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _holds(expression, labels) for expression in expressions
+    )
+
+
+def _holds(expression: Json, labels: Json) -> bool:
+    key, values = text(expression, "key"), value_at(expression, "values")
+    listed = key in labels and isinstance(values, list) and labels[key] in values
+    return {
+        "In": listed,
+        "NotIn": not listed,
+        "Exists": key in labels,
+        "DoesNotExist": key not in labels,
+    }.get(text(expression, "operator"), False)

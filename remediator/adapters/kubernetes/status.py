@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from remediator.adapters.kubernetes.autoscalers import Autoscalers, not_asked_for
 from remediator.adapters.kubernetes.objects import (
     RESTARTED_AT,
     Json,
     condition,
     digest_of,
     generation_of,
+    is_stateful,
+    kind_of,
     mapping,
     moment,
     number,
@@ -27,10 +30,12 @@ from remediator.adapters.kubernetes.objects import (
     wanted_replicas,
 )
 from remediator.adapters.kubernetes.revisions import ROLLED_OUT
-from remediator.core.actions import Intent, RestartIntent, ScaleIntent, UndoIntent
+from remediator.adapters.kubernetes.stateful import complete, missing
+from remediator.core.actions import Intent, MinimumIntent, RestartIntent, ScaleIntent, UndoIntent
 from remediator.core.execution import Rollout, RolloutState
 
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+LONGEST_WORDS = 256
 _SAYS_NOTHING = ("", "DeploymentPaused", "DeploymentResumed")
 """Reasons of the Progressing condition that leave it to the counts."""
 
@@ -43,11 +48,19 @@ def deadline_exceeded(deployment: Json) -> bool:
     return text(condition(deployment, "Progressing"), "reason") == DEADLINE_EXCEEDED
 
 
+def replica_failure(deployment: Json) -> str | None:
+    """Why the controller cannot create pods, in its own words: a quota, an admission webhook."""
+    failure = condition(deployment, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return None
+    return " ".join(text(failure, "message").split())[:LONGEST_WORDS] or "it does not say why"
+
+
 def rolled_out(deployment: Json) -> tuple[bool, str]:
     """Whether the last rollout came to its end, and how far it is."""
-    missing = _observed(deployment) or _updated(deployment)
-    if missing:
-        return False, missing
+    lacking = _observed(deployment) or _updated(deployment)
+    if lacking:
+        return False, lacking
     reason = text(condition(deployment, "Progressing"), "reason")
     unavailable = _available(deployment)
     if reason == ROLLED_OUT or (reason in _SAYS_NOTHING and not unavailable):
@@ -61,30 +74,53 @@ def rolled_out_at(deployment: Json) -> datetime | None:
     return moment(progress, "lastUpdateTime") if progress.get("reason") == ROLLED_OUT else None
 
 
-def judge_rollout(deployment: Json, intent: Intent, *, generation: int, since: datetime) -> Rollout:
-    """How far the rollout of our write is."""
+def judge_rollout(
+    deployment: Json,
+    intent: Intent,
+    *,
+    generation: int,
+    since: datetime,
+    autoscalers: Autoscalers | None = None,
+) -> Rollout:
+    """How far the rollout of our write is; with `autoscalers` where it was written to one of them."""
     ready = ready_replicas(deployment)
     if uid_of(deployment) != intent.uid:
         return Rollout(
-            state=RolloutState.FAILED, detail="the Deployment was deleted and made anew", ready=ready
+            state=RolloutState.FAILED,
+            detail=f"the {kind_of(deployment)} was deleted and made anew",
+            ready=ready,
         )
-    if foreign := overridden(deployment, intent):
+    if foreign := overridden(deployment, intent, autoscalers):
         return Rollout(state=RolloutState.OVERRIDDEN, detail=foreign, ready=ready)
     # Any later generation includes ours, so having observed the present one is having observed ours.
-    missing = _observed(deployment, at_least=generation)
-    if missing:
-        return Rollout(state=RolloutState.WAITING, detail=missing, ready=ready)
+    lacking = _observed(deployment, at_least=generation)
+    if isinstance(intent, MinimumIntent):
+        lacking = lacking or not_asked_for(deployment, intent)
+    if lacking:
+        return Rollout(state=RolloutState.WAITING, detail=lacking, ready=ready)
+    if is_stateful(deployment):
+        return _judge_stateful(deployment, intent, ready)
     if failed := _deadline_passed(deployment, since):
         return Rollout(state=RolloutState.FAILED, detail=failed, ready=ready)
-    missing = _updated(deployment) or _available(deployment)
-    if missing:
-        return Rollout(state=RolloutState.WAITING, detail=missing, ready=ready)
+    lacking = _updated(deployment) or _available(deployment)
+    if lacking:
+        return Rollout(state=RolloutState.WAITING, detail=lacking, ready=ready)
     return Rollout(state=RolloutState.COMPLETE, detail=_complete(deployment), ready=ready)
 
 
-def overridden(deployment: Json, intent: Intent) -> str | None:
+def _judge_stateful(stateful: Json, intent: Intent, ready: int) -> Rollout:
+    """It has no deadline of its own: what hangs is waited for as long as the policy says."""
+    lacking = missing(stateful, template=not isinstance(intent, ScaleIntent | MinimumIntent))
+    if lacking:
+        return Rollout(state=RolloutState.WAITING, detail=lacking, ready=ready)
+    return Rollout(state=RolloutState.COMPLETE, detail=complete(stateful), ready=ready)
+
+
+def overridden(deployment: Json, intent: Intent, autoscalers: Autoscalers | None = None) -> str | None:
     """What somebody changed after our write, or None while what we wrote still stands."""
     match intent:
+        case MinimumIntent():
+            return autoscalers.overridden(intent) if autoscalers else None
         case ScaleIntent(replicas_to=wanted):
             live = wanted_replicas(deployment)
             return None if live == wanted else f"somebody set {live} replicas after our {wanted}"

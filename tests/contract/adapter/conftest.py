@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,17 +20,9 @@ from requests.adapters import HTTPAdapter
 from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Target
 from remediator.core.facts import Observation
+from tests.waiting import eventually
 
 Json = dict[str, Any]
-
-
-def eventually(look: Callable[[], Any], *, within: float = 30.0) -> Any:
-    """Wait for a condition, not for time: the first true answer."""
-    deadline = time.monotonic() + within
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.05)
-    return found
 
 
 @dataclass
@@ -43,6 +35,10 @@ class World:
     kubeconfig: str
     home: str
     made: int = field(default=0)
+
+    @staticmethod
+    def manifest(name: str, image: str, **options: Any) -> Json:
+        return manifest(name, image, **options)
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         done = subprocess.run(
@@ -151,12 +147,20 @@ class Wire:
     """Every request that goes out, and a way to break one."""
 
     requests: list[PreparedRequest] = field(default_factory=list)
+    outdated: list[PreparedRequest] = field(default_factory=list)
     before: Callable[[PreparedRequest], None] = lambda request: None
     after: Callable[[PreparedRequest], None] = lambda request: None
 
     @property
     def writes(self) -> list[PreparedRequest]:
-        return [r for r in self.requests if is_write(r)]
+        """Without those of a version that a status had just made an old one, if another one followed: a count
+        is written by version, and who writes so looks again."""
+        writes = [r for r in self.requests if is_write(r)]
+        return [
+            r
+            for place, r in enumerate(writes, 1)
+            if r not in self.outdated or r.url not in [later.url for later in writes[place:]]
+        ]
 
 
 def is_dry(request: PreparedRequest) -> bool:
@@ -176,6 +180,8 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
         wire.requests.append(request)
         wire.before(request)
         response = send(self, request, **settings)
+        if response.status_code == HTTPStatus.CONFLICT:
+            wire.outdated.append(request)
         wire.after(request)
         return response
 
