@@ -34,7 +34,17 @@ NAMESPACE = "bizra-testnet"
 TOKEN = "demo-token"  # noqa: S105 - of a server on loopback that lives for two minutes
 IMAGE = "ghcr.io/bizra/node:v2.1.0"
 _PATIENCE = 30.0
-_DURATIONS = ("per", "within", "cooldown", "patience", "rollout", "recent_rollout", "settle", "every")
+_DURATIONS = (
+    "per",
+    "within",
+    "cooldown",
+    "patience",
+    "rollout",
+    "recent_rollout",
+    "settle",
+    "every",
+    "after",
+)
 
 
 class NotStarted(Exception):
@@ -153,7 +163,7 @@ class Stage:
     def _start_stand_in(self) -> str:
         routing = read_routing((self.home / "alertmanager/alertmanager.yml").read_text(), self.speed)
         stand_in = LabPrometheus(
-            rules=[self.home / "prometheus-rules/hive.yml"],
+            rules=[self.home / "prometheus-rules/hive.yml"],  # it scrapes the node alone
             sd_url=self.node.sd_url,
             speed=self.speed,
             webhook=f"{self.remediator_url}/webhook",
@@ -164,23 +174,10 @@ class Stage:
 
     def _start_prometheus(self) -> str:
         alertmanager = self._start_alertmanager()
-        rules = self.directory / "hive.yml"
-        rules.write_text(compress((self.home / "prometheus-rules/hive.yml").read_text(), self.speed))
-        shipped = (self.home / "prometheus-rules/prometheus.yml").read_text()
-        config = yaml.safe_load(compress_prometheus(shipped, self.speed))
-        config["rule_files"] = [str(rules)]
-        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
-        scraped = {job["job_name"]: job for job in config["scrape_configs"]}
-        scraped["hive"]["http_sd_configs"][0]["url"] = self.node.sd_url
-        scraped["remediator"]["static_configs"][0]["targets"] = [self.remediator_url.removeprefix("http://")]
-        # Its page is read from a database, which does not become faster with the lab's clock.
-        scraped["remediator"]["scrape_timeout"] = scraped["remediator"]["scrape_interval"] = divide(
-            "60s", self.speed
-        )
         address = f"127.0.0.1:{free_port()}"
         self._start(
             self._prometheus or "prometheus",
-            f"--config.file={_written(self.directory / 'prometheus.yml', config)}",
+            f"--config.file={self._prometheus_configuration(address, alertmanager)}",
             f"--web.listen-address={address}",
             f"--storage.tsdb.path={self.directory / 'tsdb'}",
             f"--query.lookback-delta={divide('5m', self.speed)}",
@@ -190,13 +187,33 @@ class Stage:
         _answers(f"http://{address}/-/ready", "prometheus was not ready")
         return f"http://{address}"
 
+    def _prometheus_configuration(self, prometheus: str, alertmanager: str) -> Path:
+        """The shipped one and its rule files at our speed, with our addresses."""
+        shipped = self.home / "prometheus-rules"
+        config = yaml.safe_load(compress_prometheus((shipped / "prometheus.yml").read_text(), self.speed))
+        for name in config["rule_files"]:
+            (self.directory / name).write_text(compress((shipped / name).read_text(), self.speed))
+        config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
+        scraped = {job["job_name"]: job for job in config["scrape_configs"]}
+        scraped["hive"]["http_sd_configs"][0]["url"] = self.node.sd_url
+        for name, at in (
+            ("remediator", self.remediator_url.removeprefix("http://")),
+            ("prometheus", prometheus),
+            ("alertmanager", alertmanager),
+        ):
+            scraped[name]["static_configs"][0]["targets"] = [at]
+            # A program with work to do does not become faster with the lab's clock.
+            scraped[name]["scrape_timeout"] = scraped[name]["scrape_interval"] = divide("60s", self.speed)
+        return _written(self.directory / "prometheus.yml", config)
+
     def _start_alertmanager(self) -> str:
         shipped = (self.home / "alertmanager/alertmanager.yml").read_text()
         config = yaml.safe_load(compress_alertmanager(shipped, self.speed))
         config["global"] = {}
         for receiver in config["receivers"]:
-            if receiver["name"] != "remediator":  # nobody is to be mailed from a demo
-                receiver.pop("email_configs", None)
+            if receiver["name"] != "remediator":  # nobody is to be called from a demo
+                for way in [key for key in receiver if key.endswith("_configs")]:
+                    del receiver[way]
                 continue
             receiver["webhook_configs"][0]["url"] = f"{self.remediator_url}/webhook"
             authorization = receiver["webhook_configs"][0]["http_config"]["authorization"]

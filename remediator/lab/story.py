@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from remediator.lab.stage import IMAGE, NAMESPACE, NotStarted, Stage, eventually
+from remediator.lab.scenes import ENDS, SCENES, Scene, ending
+from remediator.lab.stage import NAMESPACE, NotStarted, Stage, eventually
+from remediator.lab.telling import JsonTeller, Teller
 
 _EXAMPLES = """\
 examples:
@@ -27,70 +22,6 @@ examples:
   remediator demo --json               one JSON object a line
 """
 _DEADLINE = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """One incident: what is done to the node, and how it should end."""
-
-    title: str
-    said: str
-    deployment: str
-    harm: Callable[[Stage, str], None]
-    alert: str
-    action: str
-    phase: str = "closed"
-    reason: str = "recovered"
-
-
-def _inject(fault: str) -> Callable[[Stage, str], None]:
-    return lambda stage, deployment: stage.node.inject(NAMESPACE, deployment, fault)
-
-
-SCENES = (
-    Scene(
-        title="a bad deploy",
-        said="somebody deploys v2.2.0-bad: its pods start, but their score is poor",
-        deployment="bizra-apex",
-        harm=lambda stage, name: stage.set_image(name, IMAGE.replace("v2.1.0", "v2.2.0-bad")),
-        alert="AhsanScoreLow",
-        action="undo",
-    ),
-    Scene(
-        title="a leak",
-        said="the running pods leak connections until one operation in eight fails",
-        deployment="bizra-mind",
-        harm=_inject("leak"),
-        alert="HiveErrorRateHigh",
-        action="restart",
-    ),
-    Scene(
-        title="an overload",
-        said="more work arrives than three pods can do",
-        deployment="bizra-gate",
-        harm=_inject("overload"),
-        alert="HiveLatencyP99High",
-        action="scale",
-    ),
-    Scene(
-        title="a lost process",
-        said="the process in every pod dies and the containers stay",
-        deployment="bizra-core",
-        harm=_inject("lost_process"),
-        alert="HiveDown",
-        action="restart",
-    ),
-    Scene(
-        title="something incurable",
-        said="an upstream dependency answers wrongly, whatever is done here",
-        deployment="bizra-vault",
-        harm=_inject("incurable"),
-        alert="AhsanScoreLow",
-        action="restart",
-        phase="escalated",
-        reason="steps_exhausted",
-    ),
-)
 
 
 def run(argv: list[str]) -> int:
@@ -166,13 +97,16 @@ class Watch:
                 return []
             self.number = mine[-1]["id"]
         self.story = self.stage.story(self.number)
-        fresh: list[dict[str, Any]] = self.story["events"][self.seen :]
-        self.seen = len(self.story["events"])
+        events: list[dict[str, Any]] = self.story["events"]
+        kinds = [event["kind"] for event in events]
+        # What becomes of a scale-up later is a story of its own.
+        until = kinds.index("returning") + 1 if "returning" in kinds else len(events)
+        fresh, self.seen = events[self.seen : until], until
         return fresh
 
     @property
     def over(self) -> bool:
-        return self.story.get("phase") in ("closed", "escalated")
+        return any(event["kind"] in ENDS for event in self.story.get("events", ()))
 
 
 def play(stage: Stage, scene: Scene, teller: Teller) -> list[str]:
@@ -198,112 +132,14 @@ def play(stage: Stage, scene: Scene, teller: Teller) -> list[str]:
 
 
 def _wrong(stage: Stage, scene: Scene, story: dict[str, Any]) -> list[str]:
+    ended, reason = ending(story)
     kinds = [attempt["intent"]["kind"] for attempt in story["attempts"]]
     checks = [
         (story["alert"] == scene.alert, f"it was {story['alert']} that fired, not {scene.alert}"),
         (kinds == [scene.action], f"the actions were {kinds}, not [{scene.action!r}]"),
-        (story["phase"] == scene.phase, f"it ended {story['phase']}, not {scene.phase}"),
-        (story["reason"] == scene.reason, f"the reason was {story['reason']}, not {scene.reason}"),
+        (ended == scene.phase, f"it ended {ended}, not {scene.phase}"),
+        (reason == scene.reason, f"the reason was {reason}, not {scene.reason}"),
         (story["timeline_intact"], "the timeline's hashes do not fit"),
         (stage.writes(scene.deployment) == 1, f"{stage.writes(scene.deployment)} writes, not 1"),
     ]
     return [complaint for holds, complaint in checks if not holds]
-
-
-class Teller:
-    """Tells the story to a person."""
-
-    COLOURS = {  # noqa: RUF012 - a constant
-        "opened": "bold red",
-        "decided": "bold yellow",
-        "applied": "yellow",
-        "rolled_out": "cyan",
-        "judged": "cyan",
-        "closed": "bold green",
-        "escalated": "bold magenta",
-    }
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
-
-    def opens(self, stage: Stage) -> None:
-        self._console.print(f"Prometheus and Alertmanager: {escape(stage.cast)}")
-        self._console.print(f"time runs {stage.speed:g} times faster: a minute is {60 / stage.speed:g} s")
-
-    def scene(self, scene: Scene) -> None:
-        title = f"{scene.title} on {scene.deployment}"
-        self._console.print(f"\n[bold]{escape(title)}[/]\n  {escape(scene.said)}")
-
-    def event(self, event: dict[str, Any], elapsed: float, _speed: float) -> None:
-        colour = self.COLOURS.get(event["kind"], "dim")
-        word = f"[{colour}]{escape(event['kind'].replace('_', ' '))}[/]"
-        padding = " " * max(1, 11 - len(event["kind"]))
-        self._console.print(f"  {elapsed:5.1f} s  {word}{padding}{escape(event['detail'])}")
-        for line in _evidence(event):
-            self._console.print(f"                      [dim]{escape(line)}[/]")
-
-    def scene_ends(self, scene: Scene, story: dict[str, Any], elapsed: float, failures: list[str]) -> None:
-        ended = "recovered" if story["reason"] == "recovered" else f"handed over: {story['sentence']}"
-        opened = datetime.fromisoformat(story["opened_at"])
-        fired = datetime.fromisoformat(story["alert_started_at"])
-        after = (opened - fired).total_seconds()
-        mark = "[green]as it should[/]" if not failures else f"[bold red]{escape('; '.join(failures))}[/]"
-        self._console.print(
-            f"  {escape(ended)} {elapsed:.1f} s after the fault; Alertmanager told us {after:.1f} s after "
-            f"{scene.alert} fired: {mark}"
-        )
-
-    def fails(self, complaint: str) -> None:
-        self._console.print(f"[bold red]{escape(complaint)}[/]")
-
-    def ends(self, scenes: int, failures: list[str]) -> None:
-        good = f"[bold green]{scenes} of {scenes} incidents ended as they should[/]"
-        self._console.print("\n" + (good if not failures else f"[bold red]{len(failures)} complaints[/]"))
-
-
-def _evidence(event: dict[str, Any]) -> list[str]:
-    if event["kind"] not in ("decided", "escalated") or not event["data"]:
-        return []
-    data = event["data"]
-    seen = [f"observed: {f['because']}" for f in data.get("facts", {}).values() if f["truth"]]
-    passed_over = [
-        f"passed over {step['action']}: {step['detail']}"
-        for step in data.get("steps", [])
-        if step["reason"] != "step_applies"
-    ]
-    return seen + passed_over
-
-
-class JsonTeller(Teller):
-    """Tells the story to a program, one JSON object a line."""
-
-    def opens(self, stage: Stage) -> None:
-        _line({"kind": "stage", "prometheus": stage.cast, "speed": stage.speed})
-
-    def scene(self, scene: Scene) -> None:
-        _line({"kind": "scene", "title": scene.title, "deployment": scene.deployment})
-
-    def event(self, event: dict[str, Any], elapsed: float, speed: float) -> None:
-        _line({**event, "elapsed": round(elapsed, 3), "speed": speed})
-
-    def scene_ends(self, scene: Scene, story: dict[str, Any], elapsed: float, failures: list[str]) -> None:
-        _line(
-            {
-                "kind": "ended",
-                "title": scene.title,
-                "phase": story["phase"],
-                "elapsed": elapsed,
-                "failures": failures,
-            }
-        )
-
-    def fails(self, complaint: str) -> None:
-        _line({"kind": "failed", "complaint": complaint})
-
-    def ends(self, scenes: int, failures: list[str]) -> None:
-        _line({"kind": "end", "incidents": scenes, "failures": failures})
-
-
-def _line(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
-    sys.stdout.flush()

@@ -384,7 +384,7 @@ def test_routing_is_read_from_the_projects_configuration():
     routing = read_routing((ROOT / "alertmanager/alertmanager.yml").read_text(), 60)
     assert routing.takes({"remediation": "auto"})
     assert not routing.takes({"remediation": "none"})
-    assert set(routing.group_by) == {"alertname", "namespace", "deployment"}
+    assert set(routing.group_by) == {"alertname", "namespace", "deployment", "statefulset"}
     assert routing.receiver == "remediator"
     assert 0 < routing.group_wait < routing.group_interval < routing.repeat_interval
     with pytest.raises(ValueError, match="leads to a webhook"):

@@ -8,6 +8,7 @@ when each rollout last progressed, which the status holds in whole seconds only.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from remediator.lab.cluster import revisions, rollout
@@ -46,7 +47,8 @@ class DeploymentController:
             with self._store.lock:  # per Deployment, so that a request waits for one step at most
                 deployment = self._store.find(DEPLOYMENTS, namespace_of(listed), name_of(listed))
                 if deployment and not deployment["metadata"].get("deletionTimestamp"):
-                    self.sync(deployment)
+                    with suppress(ApiError):  # its namespace goes away, and the others do not wait
+                        self.sync(deployment)
 
     def sync(self, deployment: Json) -> None:
         owned = self._owned(deployment)

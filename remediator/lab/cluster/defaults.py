@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from remediator.lab.cluster.resources import (
+    AUTOSCALERS,
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     PODS,
@@ -31,11 +32,15 @@ def fill_in(resource: Resource, obj: Json) -> None:
     """Set the defaults of this kind on `obj`, in place."""
     if resource is DEPLOYMENTS:
         _deployment(obj.setdefault("spec", {}))
-    elif resource in (REPLICA_SETS, STATEFUL_SETS):
+    elif resource is REPLICA_SETS:
         obj.setdefault("spec", {}).setdefault("replicas", 1)
         _template(obj["spec"])
+    elif resource is STATEFUL_SETS:
+        _stateful(obj.setdefault("spec", {}))
     elif resource is PODS:
         _pod(obj.setdefault("spec", {}))
+    elif resource is AUTOSCALERS:
+        obj.setdefault("spec", {}).setdefault("minReplicas", 1)
     elif resource is DISRUPTION_BUDGETS:
         obj.setdefault("spec", {})
 
@@ -49,6 +54,16 @@ def _deployment(spec: Json) -> None:
         rolling.setdefault("maxSurge", "25%")
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("progressDeadlineSeconds", 600)
+    _template(spec)
+
+
+def _stateful(spec: Json) -> None:
+    spec.setdefault("replicas", 1)
+    spec.setdefault("podManagementPolicy", "OrderedReady")
+    strategy = spec.setdefault("updateStrategy", {})
+    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
+        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+    spec.setdefault("revisionHistoryLimit", 10)
     _template(spec)
 
 

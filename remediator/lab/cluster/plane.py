@@ -11,6 +11,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
+from remediator.lab.cluster.autoscaler import AutoscalerController
 from remediator.lab.cluster.collector import GarbageCollector
 from remediator.lab.cluster.controller import DeploymentController
 from remediator.lab.cluster.events import EventRecorder
@@ -18,6 +19,7 @@ from remediator.lab.cluster.objects import rfc3339
 from remediator.lab.cluster.pods import NODE, Kubelet
 from remediator.lab.cluster.replicasets import ReplicaSetController
 from remediator.lab.cluster.resources import NAMESPACES, NODES
+from remediator.lab.cluster.statefulsets import StatefulSetController
 
 if TYPE_CHECKING:
     from remediator.lab.cluster.pace import Pace
@@ -32,8 +34,10 @@ class ControlPlane:
         self._store = store
         events = EventRecorder(store)
         self._loops = (
+            AutoscalerController(store, events),
             DeploymentController(store, events, pace),
             ReplicaSetController(store, events, pace),
+            StatefulSetController(store, events),
             Kubelet(store, events, pace),
             GarbageCollector(store),
         )

@@ -73,6 +73,7 @@ STATEFUL_SETS = Resource(
     spec_is_versioned=True,
     in_all=True,
 )
+CONTROLLER_REVISIONS = Resource("controllerrevisions", "ControllerRevision", "apps")
 AUTOSCALERS = Resource(
     "horizontalpodautoscalers",
     "HorizontalPodAutoscaler",
@@ -104,6 +105,7 @@ RESOURCES = (
     DEPLOYMENTS,
     REPLICA_SETS,
     STATEFUL_SETS,
+    CONTROLLER_REVISIONS,
     AUTOSCALERS,
     DISRUPTION_BUDGETS,
     LEASES,

@@ -69,6 +69,11 @@ def _autoscaled(autoscaler: Json) -> str:
     return f"{target.get('kind')}/{target.get('name')}"
 
 
+def _controller(obj: Json) -> str:
+    owner = next(iter(obj["metadata"].get("ownerReferences") or [{}]))
+    return f"{str(owner.get('kind', '')).lower()}.apps/{owner.get('name', '')}"
+
+
 def _joined(obj: Json, field: str) -> str:
     return ",".join(container[field] for container in _containers(obj))
 
@@ -97,6 +102,18 @@ COLUMNS: dict[str, list[tuple[str, Any]]] = {
         ("Ready", lambda obj: counted(obj, "readyReplicas")),
         AGE,
         *WIDE,
+    ],
+    "StatefulSet": [
+        NAME,
+        ("Ready", lambda obj: f"{counted(obj, 'readyReplicas')}/{desired(obj)}"),
+        AGE,
+        *WIDE[:2],
+    ],
+    "ControllerRevision": [
+        NAME,
+        ("Controller", _controller),
+        ("Revision", lambda obj: obj["revision"]),
+        AGE,
     ],
     "Pod": [
         NAME,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediator.lab.cluster.errors import forbidden_field, invalid, required, wrong
 from remediator.lab.cluster.objects import name_of, same
-from remediator.lab.cluster.resources import DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS
+from remediator.lab.cluster.resources import AUTOSCALERS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS
 from remediator.lab.cluster.selectors import by_selector
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def check(resource: Resource, obj: Json, old: Json | None) -> None:
         causes += _workload(obj["spec"])
         if old is not None and not same(obj["spec"].get("selector"), old["spec"].get("selector")):
             causes.append(wrong("spec.selector", obj["spec"].get("selector"), "field is immutable"))
+    if resource is AUTOSCALERS:
+        causes += _autoscaler(obj["spec"])
     if resource is DEPLOYMENTS:
         causes += _strategy(obj["spec"]["strategy"])
     if resource is PODS:
@@ -44,6 +46,19 @@ def replicas_cause(value: Any) -> Causes:
     if value < 0:
         return [wrong("spec.replicas", value, "must be greater than or equal to 0")]
     return []
+
+
+def _autoscaler(spec: Json) -> Causes:
+    least, most = spec["minReplicas"], spec.get("maxReplicas", 0)
+    causes: Causes = []
+    if least < 1:
+        causes.append(wrong("spec.minReplicas", least, "must be greater than or equal to 1"))
+    if most < 1:
+        causes.append(wrong("spec.maxReplicas", most, "must be greater than 0"))
+    elif most < least:
+        why = "must be greater than or equal to `minReplicas`"
+        causes.append(wrong("spec.maxReplicas", most, why))
+    return causes
 
 
 def _immutable_metadata(obj: Json, old: Json) -> Causes:

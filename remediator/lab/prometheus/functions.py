@@ -98,6 +98,7 @@ AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
     "min": _least,
     "max": _greatest,
     "count": lambda values: float(len(values)),
+    "group": lambda _: 1.0,
 }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _MATCHER = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*"?(.*?)"?\s*', re.DOTALL)
-_TARGET = ("alertname", "namespace", "deployment")
+_TARGET = ("alertname", "namespace", "deployment", "statefulset")
 
 
 @dataclass(frozen=True)
