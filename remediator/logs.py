@@ -6,7 +6,15 @@ import logging
 import sys
 from typing import Any
 
-import structlog
+# Where rich is there, structlog imports it to show tracebacks with the values of all variables: 5 MiB in
+# every process, and secrets on a screen. So it is not there while structlog is imported.
+_RICH = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402
+
+del sys.modules["rich"]
+if _RICH is not None:
+    sys.modules["rich"] = _RICH
 
 
 def configure_logs(form: str = "auto") -> None:

@@ -1,18 +1,28 @@
 """What a policy needs to be allowed, and the manifests that grant exactly that. Text in, text out: pure.
 
-Playbooks apply to every target, so all targets of a policy need the same. A namespace gets one Role,
-and one rule for each verb, so that whoever reads it sees what each is for and what can be left out.
+Playbooks apply to every target of the kinds they are for, so all targets of a kind need the same. A namespace
+gets one Role, and one rule for each verb and resource, so that whoever reads it sees what each is for and
+what can be left out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import groupby
 
-from remediator.core.actions import Target
-from remediator.core.permissions import READS, WRITE_DEPLOYMENT, WRITES, Permission, needed_by
+from remediator.core.actions import Target, Workload
+from remediator.core.permissions import (
+    CREATE_EVENTS,
+    READ_LOGS,
+    WRITE_DEPLOYMENT,
+    WRITE_STATEFUL_SET,
+    WRITES,
+    Permission,
+    needed_for,
+    reads_of,
+)
 from remediator.core.policy import Mode, Policy
 
 API = "rbac.authorization.k8s.io"
@@ -29,26 +39,34 @@ class Tier(StrEnum):
     def sentence(self) -> str:
         return {
             Tier.OBSERVE: "no step is ever taken, so nothing can be written",
-            Tier.SCALE: "only the replica count can be written, not the Deployment",
+            Tier.SCALE: "only replica counts can be written, not the pod template",
             Tier.CHANGE: "the pod template can be written; RBAC cannot limit that to restarts and undos",
         }[self]
 
 
-def needed(policy: Policy) -> tuple[Permission, ...]:
-    """What the policy needs on each of its targets. What is only observed is not written."""
+def needed_on_each(policy: Policy) -> dict[Target, tuple[Permission, ...]]:
+    """What the policy needs on each of its targets."""
+    of_kind = {kind: needed(policy, kind) for kind in {target.kind for target in policy.targets}}
+    return {target: of_kind[target.kind] for target in policy.targets}
+
+
+def needed(policy: Policy, kind: Workload = Workload.DEPLOYMENT) -> tuple[Permission, ...]:
+    """What the policy needs on each of its targets of a kind. What is only observed is not written."""
     writes = {
         permission
         for playbook in policy.playbooks.values()
-        if policy.mode_for(playbook) is not Mode.OBSERVE
+        if policy.mode_for(playbook) is not Mode.OBSERVE and playbook.serves(kind)
         for step in playbook.steps
-        for permission in needed_by(step.action)
+        for permission in needed_for(step.action, kind)
     }
-    return (*READS, *(permission for permission in WRITES if permission in writes))
+    logs = (READ_LOGS,) if policy.logs else ()
+    events = (CREATE_EVENTS,) if writes else ()
+    return (*reads_of(kind), *logs, *(permission for permission in WRITES if permission in writes), *events)
 
 
 def tier_of(permissions: Iterable[Permission]) -> Tier:
     found = set(permissions)
-    if WRITE_DEPLOYMENT in found:
+    if found.intersection((WRITE_DEPLOYMENT, WRITE_STATEFUL_SET)):
         return Tier.CHANGE
     return Tier.SCALE if found.intersection(WRITES) else Tier.OBSERVE
 
@@ -58,13 +76,13 @@ def manifests(policy: Policy, *, namespace: str, account: str) -> str:
 
     `namespace` and `account` are those of the service account that is granted them.
     """
-    permissions = needed(policy)
-    tier = tier_of(permissions)
+    needs = needed_on_each(policy)
+    tier = tier_of(permission for permissions in needs.values() for permission in permissions)
     documents = [
         text
-        for where, targets in groupby(sorted(policy.targets), key=lambda target: target.namespace)
+        for where, targets in groupby(sorted(needs), key=lambda target: target.namespace)
         for text in (
-            "\n".join(_role(where, list(targets), permissions, account=account)),
+            "\n".join(_role(where, {target: needs[target] for target in targets}, account=account)),
             "\n".join(_binding(where, namespace=namespace, account=account)),
         )
     ]
@@ -72,13 +90,11 @@ def manifests(policy: Policy, *, namespace: str, account: str) -> str:
     return head + "\n---\n".join(documents) + "\n"
 
 
-def _role(
-    namespace: str, targets: list[Target], permissions: Iterable[Permission], *, account: str
-) -> Iterator[str]:
+def _role(namespace: str, needs: Mapping[Target, Iterable[Permission]], *, account: str) -> Iterator[str]:
     yield from _head("Role", namespace, account)
     yield "rules:"
-    names = ", ".join(_quoted(target.deployment) for target in targets)
-    for permission in permissions:
+    for permission in dict.fromkeys(one for permissions in needs.values() for one in permissions):
+        names = ", ".join(_quoted(target.name) for target, found in needs.items() if permission in found)
         yield f"  # {permission.because}"
         yield f"  - apiGroups: [{_quoted(permission.group)}]"
         yield f"    resources: [{_quoted(permission.resource)}]"

@@ -7,46 +7,20 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import time
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import ValidationError
 
-from remediator.core.actions import Action, RollingRestart, RolloutUndo, Scale, Target
-from remediator.core.durations import parse_duration
-from remediator.core.facts import FactRules
-from remediator.core.policy import (
-    ChangeWindow,
-    Limits,
-    Playbook,
-    Policy,
-    Step,
-    TargetPolicy,
-)
-from remediator.core.verification import Criterion, Good
-from remediator.policy_schema import (
-    DAYS,
-    GOOD,
-    ChangeWindowModel,
-    LimitsModel,
-    PlaybookModel,
-    PolicyModel,
-    ScaleModel,
-    StepModel,
-    VerifyModel,
-    known_keys,
-)
+from remediator.core.policy import Policy
+from remediator.policy_meaning import KeyPath, mistakes_in, policy_from
+from remediator.policy_schema import PolicyModel, known_keys
 
-KeyPath = tuple[str | int, ...]
-
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
-_SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's is ten times quicker, and there with every wheel of PyYAML."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +73,37 @@ def parse_policy(text: str, *, source: str = "policy") -> Policy:
         items = error.errors()
         shape = [_from_pydantic(item, lines) for item in items if not _follows(item, items)]
         raise PolicyMistakes(source, mistakes + shape) from None
-    mistakes += [_mistake(path, message, lines) for path, message in _meaning(model)]
+    mistakes += [_mistake(path, message, lines) for path, message in mistakes_in(model)]
     if mistakes:
         raise PolicyMistakes(source, mistakes)
-    return _policy(model, hashlib.sha256(text.encode()).hexdigest()[:12])
+    return policy_from(model, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 def _yaml(text: str, source: str) -> tuple[yaml.Node, Any]:
     """The text as YAML nodes, which know their lines, and as values."""
     line = 1
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _LOADER(text)
+        node = loader.get_single_node()
         if node is not None:
-            return node, yaml.safe_load(text)
+            return node, loader.construct_document(node)
         problem = "the file is empty"
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or "not YAML"
+    except yaml.YAMLError:
+        line, problem = _what_is_wrong(text)
     except ValueError as error:  # a value that YAML takes for a date or a number, and that is none
         problem = str(error)
     raise PolicyMistakes(source, [Mistake(line=line, path="", message=problem)])
+
+
+def _what_is_wrong(text: str) -> tuple[int, str]:
+    """Line and words of what is not YAML. The slower parser knows the place better."""
+    try:
+        yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        return error.problem_mark.line + 1 if error.problem_mark else 1, error.problem or "not YAML"
+    except (yaml.YAMLError, ValueError):
+        pass
+    return 1, "not YAML"
 
 
 def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -189,175 +173,3 @@ def _dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def _meaning(model: PolicyModel) -> Iterator[tuple[KeyPath, str]]:
-    """What the shape alone cannot say."""
-    yield from _target_mistakes(model)
-    seen: dict[str, int] = {}
-    for index, playbook in enumerate(model.playbooks):
-        path: KeyPath = ("playbooks", index)
-        if playbook.alert in seen:
-            yield (
-                (*path, "alert"),
-                f"{playbook.alert!r} already has a playbook (playbooks[{seen[playbook.alert]}])",
-            )
-        seen.setdefault(playbook.alert, index)
-        if playbook.mode is not None and model.mode.stricter(playbook.mode) is not playbook.mode:
-            yield (
-                (*path, "mode"),
-                f"{playbook.mode} is laxer than the policy's {model.mode}; it may only be stricter",
-            )
-        yield from _step_mistakes(model, playbook, path)
-        yield from _verify_mistakes(playbook.verify, (*path, "verify"))
-    for index, window in enumerate(model.change_windows):
-        yield from _window_mistakes(window, ("change_windows", index))
-
-
-def _target_mistakes(model: PolicyModel) -> Iterator[tuple[KeyPath, str]]:
-    seen: set[tuple[str, str]] = set()
-    for index, target in enumerate(model.targets):
-        path: KeyPath = ("targets", index)
-        try:
-            Target(target.namespace, target.deployment)
-        except ValueError as error:
-            yield path, str(error)
-        if target.namespace in _SYSTEM_NAMESPACES:
-            yield (*path, "namespace"), f"{target.namespace} is never touched"
-        if (target.namespace, target.deployment) in seen:
-            yield path, "the target is listed twice"
-        seen.add((target.namespace, target.deployment))
-        if target.replicas.min > target.replicas.max:
-            yield (*path, "replicas"), f"min {target.replicas.min} is above max {target.replicas.max}"
-
-
-def _step_mistakes(
-    model: PolicyModel, playbook: PlaybookModel, path: KeyPath
-) -> Iterator[tuple[KeyPath, str]]:
-    for index, step in enumerate(playbook.steps):
-        here: KeyPath = (*path, "steps", index)
-        given = [name for name in ("restart", "undo", "scale") if name in step.model_fields_set]
-        if len(given) != 1:
-            yield here, f"a step has exactly one of restart, undo, scale; this one has {len(given)}"
-        if "scale" in given:
-            yield from _scale_mistakes(model, step.scale or ScaleModel(), (*here, "scale"))
-
-
-def _scale_mistakes(model: PolicyModel, scale: ScaleModel, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    wanted = [count for count in (scale.to, scale.down_to) if count is not None]
-    if len(wanted) != 1:
-        yield path, "a scale has exactly one of to (up) and down_to"
-        return
-    for target in model.targets:
-        if not target.replicas.min <= wanted[0] <= target.replicas.max:
-            bounds = f"{target.replicas.min} to {target.replicas.max}"
-            yield (
-                path,
-                f"{wanted[0]} is outside the bounds {bounds} of {target.namespace}/{target.deployment}",
-            )
-
-
-def _verify_mistakes(verify: VerifyModel, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    used = set(_VARIABLE.findall(verify.query))
-    for name in sorted(used - {"namespace", "deployment"}):
-        yield (*path, "query"), f"${name} is not substituted; only $namespace and $deployment are"
-    for name in ("namespace", "deployment"):
-        if name not in used:
-            yield (*path, "query"), f"the query has to select one target: ${name} is missing"
-        elif f'"${name}"' not in verify.query:
-            yield (*path, "query"), f'${name} has to stand alone in double quotes: {name}="${name}"'
-    needed = parse_duration(verify.settle) + (verify.samples - 1) * parse_duration(verify.every)
-    if needed >= parse_duration(verify.within):
-        yield (*path, "within"), f"{verify.within} is too short for settle and {verify.samples} samples"
-
-
-def _window_mistakes(window: ChangeWindowModel, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if window.opens >= window.closes:
-        yield path, "opens has to be before closes; write two windows for one that crosses midnight"
-    for name in ("opens", "closes"):
-        try:
-            time.fromisoformat(getattr(window, name))
-        except ValueError as error:
-            yield (*path, name), str(error)
-    try:
-        ZoneInfo(window.timezone)
-    except (ValueError, OSError, KeyError):
-        yield (*path, "timezone"), f"{window.timezone!r} is not a known time zone"
-
-
-def _policy(model: PolicyModel, digest: str) -> Policy:
-    targets = [
-        TargetPolicy(
-            target=Target(item.namespace, item.deployment),
-            min_replicas=item.replicas.min,
-            max_replicas=item.replicas.max,
-        )
-        for item in model.targets
-    ]
-    return Policy(
-        mode=model.mode,
-        targets={item.target: item for item in targets},
-        playbooks={item.alert: _playbook(item) for item in model.playbooks},
-        limits=_limits(model.limits),
-        facts=FactRules(
-            recent_rollout=parse_duration(model.facts.recent_rollout),
-            resource_pressure=model.facts.resource_pressure,
-        ),
-        change_windows=tuple(_window(item) for item in model.change_windows),
-        digest=digest,
-    )
-
-
-def _playbook(model: PlaybookModel) -> Playbook:
-    comparison, threshold = GOOD.fullmatch(model.verify.good).groups()  # type: ignore[union-attr]
-    return Playbook(
-        alert=model.alert,
-        runbook=model.runbook,
-        mode=model.mode,
-        steps=tuple(Step(action=_action(step), when=step.when) for step in model.steps),
-        verify=Criterion(
-            query=model.verify.query,
-            good=Good(comparison, float(threshold)),
-            settle=parse_duration(model.verify.settle),
-            samples=model.verify.samples,
-            every=parse_duration(model.verify.every),
-            within=parse_duration(model.verify.within),
-        ),
-    )
-
-
-def _action(step: StepModel) -> Action:
-    if "restart" in step.model_fields_set:
-        return RollingRestart()
-    if step.scale is None:
-        return RolloutUndo()
-    if step.scale.to is not None:
-        return Scale(step.scale.to)
-    return Scale(step.scale.down_to or 1, down=True)
-
-
-def _limits(model: LimitsModel) -> Limits:
-    return Limits(
-        target_actions=model.per_target.actions,
-        target_per=parse_duration(model.per_target.per),
-        target_per_day=model.per_target.per_day,
-        cooldown=parse_duration(model.per_target.cooldown),
-        overall_actions=model.in_all.actions,
-        overall_per=parse_duration(model.in_all.per),
-        at_once=model.in_all.at_once,
-        storm_targets=model.storm.targets,
-        storm_within=parse_duration(model.storm.within),
-        breaker_not_recovered=model.breaker.not_recovered,
-        breaker_within=parse_duration(model.breaker.within),
-        patience=parse_duration(model.patience),
-        rollout_within=parse_duration(model.rollout),
-    )
-
-
-def _window(model: ChangeWindowModel) -> ChangeWindow:
-    return ChangeWindow(
-        days=frozenset(DAYS.index(day) for day in model.days),
-        opens=time.fromisoformat(model.opens),
-        closes=time.fromisoformat(model.closes),
-        zone=ZoneInfo(model.timezone),
-    )

@@ -6,10 +6,11 @@ Only the shape: what the values mean together is checked in `policy_file`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from remediator.core.actions import Target, Workload
 from remediator.core.durations import parse_duration
 from remediator.core.facts import Fact
 from remediator.core.policy import Mode
@@ -52,9 +53,43 @@ class ReplicasModel(Section):
 
 
 class TargetModel(Section):
+    """A Deployment or a StatefulSet: exactly one of the two names."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind.label]} for kind in Workload]},
+    )
+
     namespace: str
-    deployment: str
+    deployment: str | None = None
+    statefulset: str | None = None
     replicas: ReplicasModel
+    accept_outage: bool = False
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if len(self._named()) != 1:
+            raise ValueError(f"a target has exactly one of {' and '.join(kind.label for kind in Workload)}")
+        return self
+
+    def _named(self) -> list[tuple[str, Workload]]:
+        return [(name, kind) for kind in Workload if (name := getattr(self, kind.label)) is not None]
+
+    @property
+    def kind(self) -> Workload:
+        return self._named()[0][1]
+
+    @property
+    def words(self) -> str:
+        """As a Target is written, also when its name is none."""
+        ((name, kind),) = self._named()
+        between = "" if kind is Workload.DEPLOYMENT else f"{kind.label}/"
+        return f"{self.namespace}/{between}{name}"
+
+    @property
+    def target(self) -> Target:
+        """Raises ValueError when that is no Kubernetes name."""
+        ((name, kind),) = self._named()
+        return Target(self.namespace, name, kind)
 
 
 class PerTargetModel(Section):
@@ -87,13 +122,19 @@ class LimitsModel(Section):
     breaker: BreakerModel = BreakerModel()
     patience: Span = "15m"
     rollout: Span = "10m"
+    watchdog: Span = "10m"
 
 
 class ScaleModel(Section):
-    """`to`: scale up to that many. `down_to`: scale down to that many."""
+    """`to`: scale up to so many, for a time unless `returns` is false. `down_to`: scale down to that many.
+
+    `under_hpa`: where an autoscaler owns the replica count, refuse, or raise its `minReplicas` instead.
+    """
 
     to: Count | None = None
     down_to: Count | None = None
+    returns: bool = True
+    under_hpa: Literal["refuse", "raise_min"] = "refuse"
 
 
 class StepModel(Section):
@@ -123,6 +164,21 @@ class PlaybookModel(Section):
 class FactsModel(Section):
     recent_rollout: Duration = "60m"
     resource_pressure: Annotated[float, Field(gt=0, le=1)] = 0.8
+    usage_query: str | None = None
+
+
+class EvidenceModel(Section):
+    """`logs`: keep the last lines of a crashed container, whatever the service wrote into them."""
+
+    logs: bool = False
+
+
+class ReturnsModel(Section):
+    """A scale-up is given back `by` so many replicas at a time, once the service has stayed well."""
+
+    after: Span = "30m"
+    by: Count = 1
+    every: Span = "5m"
 
 
 class ChangeWindowModel(Section):
@@ -133,14 +189,17 @@ class ChangeWindowModel(Section):
 
 
 class PolicyModel(Section):
-    """What the remediator may do, to which Deployments, how often, and what proves recovery."""
+    """What the remediator may do, to which workloads, how often, and what proves recovery."""
 
     version: Literal[1]
     mode: Mode = Mode.OBSERVE
     targets: tuple[TargetModel, ...]
     limits: LimitsModel = LimitsModel()
     facts: FactsModel = FactsModel()
+    evidence: EvidenceModel = EvidenceModel()
+    returns: ReturnsModel = ReturnsModel()
     change_windows: tuple[ChangeWindowModel, ...] = ()
+    rules_versions: tuple[Annotated[str, Field(min_length=1, examples=["1.2.0"])], ...] = ()
     playbooks: tuple[PlaybookModel, ...]
 
 

@@ -6,26 +6,32 @@ the exception: without it nothing may happen at all. Every call is bounded by th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from remediator.core.actions import Intent, Target
-from remediator.core.alerts import Notification
-from remediator.core.decisions import History
+from remediator.core.alerts import Alert, Notification
+from remediator.core.announcements import Announcement, Told
+from remediator.core.decisions import History, Opening
 from remediator.core.execution import Recognition, Rollout, Sent
 from remediator.core.facts import Observation, Unseen
-from remediator.core.incidents import Attempt, Incident, Pause, Phase
+from remediator.core.incidents import Attempt, Incident, Pause, Phase, Storm
 from remediator.core.intake import Admission, KnownEpisode
 from remediator.core.policy import Limits
 from remediator.core.reasons import Reason
+from remediator.core.reconcile import Kept, Look
 from remediator.core.verification import Sample
 
 
 class JournalUnavailable(Exception):
     """The journal cannot be read or written now: locked, full or away. Nothing was recorded."""
+
+
+class Overtaken(JournalUnavailable):
+    """Another transaction has begun an incident on the target meanwhile. Nothing was recorded; look again."""
 
 
 class LeaseLost(Exception):
@@ -35,20 +41,42 @@ class LeaseLost(Exception):
 class Cluster(Protocol):
     """The Kubernetes API."""
 
-    def observe(self, target: Target) -> Observation | Unseen:
-        """Read what the facts need. What cannot be read is None and named in `unreadable`."""
+    def observe(self, target: Target, *, logs: bool = False) -> Observation | Unseen:
+        """Read what the facts need, and the evidence; with `logs` also of containers that crashed.
+
+        What cannot be read is None and named in `unreadable`. Evidence is never waited for.
+        """
         ...
 
     def recognise(self, target: Target, intent: Intent) -> Recognition:
         """Whether the intent has been applied, may be sent, or must not be. Reads only."""
         ...
 
-    def send(self, target: Target, intent: Intent) -> Sent:
-        """Dry-run, then write once, with preconditions. Never retried in here."""
+    def send(self, target: Target, intent: Intent, *, cause: str = "") -> Sent:
+        """Dry-run, then write once, with preconditions. Never retried in here.
+
+        With a `cause`, whatever makes a new revision carries it in the same write.
+        """
+        ...
+
+    def announce(self, one: Announcement) -> Told:
+        """Write an Event on the target, once. That it is there already is as good."""
         ...
 
     def rollout(self, target: Target, intent: Intent, *, generation: int, since: datetime) -> Rollout:
         """How far the rollout of our write is, as `kubectl rollout status` judges it."""
+        ...
+
+
+class Alertmanagers(Protocol):
+    """Alertmanager, each of its peers."""
+
+    def look(self) -> Sequence[Look]:
+        """What each of them lists now."""
+        ...
+
+    def sendable(self, receiver: str) -> frozenset[str]:
+        """Fingerprints of what one of them would send to the receiver now. Who does not answer adds none."""
         ...
 
 
@@ -70,6 +98,22 @@ class Claim:
     claims: int
     """How often it was claimed since it last made progress, this time included."""
     signals: int
+    intended: Attempt | None = None
+    """The attempt that was written under this claim and is still to be sent: it need not be read again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How much of the past is kept: by age, and never more than so many."""
+
+    incidents: timedelta
+    """Closed ones, each with its timeline, attempts and alerts."""
+    most_incidents: int
+    notifications: timedelta
+    """Their bodies, and the alerts that were refused or belong to no incident."""
+    most_notifications: int
+    history: timedelta
+    """How far the guardrails look back: younger is never deleted."""
 
 
 class JournalTransaction(Protocol):
@@ -87,8 +131,16 @@ class JournalTransaction(Protocol):
         """The open incident of each target that has one."""
         ...
 
+    def lock_open_incidents(self, targets: Iterable[Target]) -> Mapping[Target, int]:
+        """The same, and keep others from them until the end: before anything else of them is read."""
+        ...
+
     def create_incident(self, admission: Admission, *, now: datetime) -> int:
-        """Begin an incident, due at once."""
+        """Begin an incident, due at once. Raises Overtaken."""
+        ...
+
+    def create_incidents(self, admissions: Iterable[Admission], *, now: datetime) -> Mapping[Target, int]:
+        """Begin several, each on another target, in one order for all. Raises Overtaken."""
         ...
 
     def put_episodes(
@@ -101,8 +153,16 @@ class JournalTransaction(Protocol):
         """Write the episodes of a notification's alerts with the incident each belongs to."""
         ...
 
-    def wake(self, incident_id: int, *, now: datetime) -> None:
-        """Make the incident due, also when a worker is busy with it."""
+    def wake(self, incident_id: int) -> None:
+        """Make the incident due before all that is merely due again, also when a worker is busy with it."""
+        ...
+
+    def lock_incidents(self, numbers: Iterable[int]) -> None:
+        """Keep others from these incidents until the end, in one order for all: before several are told."""
+        ...
+
+    def hear_watchdog(self, *, now: datetime) -> None:
+        """Keep when the Watchdog was last heard."""
         ...
 
     def append(
@@ -111,8 +171,26 @@ class JournalTransaction(Protocol):
         """Add one event to the incident's timeline."""
         ...
 
+    def told_so_far(self, incident_id: int) -> int:
+        """How many events the incident's timeline has."""
+        ...
+
+    def last_told(self, incident_id: int, kind: str, reason: Reason, *, since: datetime) -> datetime | None:
+        """When the incident's timeline last told that, if it did since then."""
+        ...
+
     def count(self, name: str, labels: Mapping[str, str], amount: float = 1) -> None:
         """Add to a counter that the metrics show."""
+        ...
+
+    def announcements(
+        self, *, most: int, about: Target | None = None, other_than: Collection[Target] = ()
+    ) -> Sequence[Announcement]:
+        """The oldest lines of timelines that are still to be announced: all, of one target, or of others."""
+        ...
+
+    def announced(self, number: int) -> bool:
+        """Be done with one; whether it still waited."""
         ...
 
     def lock_decisions(self) -> None:
@@ -147,6 +225,38 @@ class JournalTransaction(Protocol):
         """The pauses nobody has ended, oldest first."""
         ...
 
+    def openings(self, limits: Limits, *, now: datetime) -> tuple[Opening, ...]:
+        """When the newest incidents began, one for each target."""
+        ...
+
+    def in_storm(self, limits: Limits) -> frozenset[Target]:
+        """The targets whose incidents the storm guardrail holds."""
+        ...
+
+    def storm(self) -> Storm | None:
+        """The storm that is not over, if there is one."""
+        ...
+
+    def begin_storm(self, detail: str, *, now: datetime) -> tuple[int, bool]:
+        """The number of the storm that is not over, and whether it began just now."""
+        ...
+
+    def end_storm(self, *, by: str, now: datetime) -> bool:
+        """Say that the storm is over; whether there was one."""
+        ...
+
+    def held_by_storm(self, *, most: int) -> Sequence[Incident]:
+        """Incidents that the storm guardrail holds, oldest first. Takes them from whoever works on them."""
+        ...
+
+    def kept_episodes(self, alerts: Iterable[Alert]) -> Sequence[Kept]:
+        """What fires on a target as far as we know, and of these alerts this firing period and what fires."""
+        ...
+
+    def mark_missing(self, numbers: Sequence[int], *, since: datetime | None) -> None:
+        """Write since when Alertmanager has not listed these episodes; None: it lists them."""
+        ...
+
     def intend(self, attempt: Attempt) -> Attempt:
         """Write a new attempt as intended; returns it with its number."""
         ...
@@ -175,6 +285,14 @@ class JournalTransaction(Protocol):
         **changes: Any,
     ) -> Claim:
         """Move the incident to a phase, or keep it there, and release it unless `keep`. Raises LeaseLost."""
+        ...
+
+    def returning_on(self, target: Target) -> Incident | None:
+        """The incident of the target whose scale-up is still to be given back, between two steps of that."""
+        ...
+
+    def end_return(self, incident_id: int) -> None:
+        """Close a returning incident whoever has it leased: its worker's write is void from here on."""
         ...
 
     def unattended_alert(

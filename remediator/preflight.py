@@ -15,7 +15,7 @@ from remediator.core.actions import Target
 from remediator.core.permissions import AccessReview, Permission
 from remediator.core.policy import Policy
 from remediator.logs import logger
-from remediator.permissions import needed, tier_of
+from remediator.permissions import needed_on_each, tier_of
 
 WITHIN = timedelta(seconds=20)
 EVERY = timedelta(minutes=1)
@@ -53,14 +53,15 @@ class Preflight:
     def look(self) -> None:
         """Ask now, and log it when the answer is another than before."""
         policy = self._policy()
-        permissions = needed(policy)
-        review = self._cluster.review(dict.fromkeys(policy.targets, permissions), within=WITHIN)
+        needs = needed_on_each(policy)
+        review = self._cluster.review(needs, within=WITHIN)
         self.complaint = review.complaint
-        said = self.complaint or f"{len(permissions)} permissions on each of {len(policy.targets)} targets"
+        most = max(map(len, needs.values()), default=0)
+        said = self.complaint or f"{most} permissions on each of {len(policy.targets)} targets"
         if said == self._said:
             return
         self._said = said
-        tier = tier_of(permissions).value
+        tier = tier_of(one for permissions in needs.values() for one in permissions).value
         if self.complaint is None:
             self._log.info("every permission that the policy needs is there", tier=tier, granted=said)
         else:

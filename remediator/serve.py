@@ -6,7 +6,10 @@ step, requests are finished, the step in hand too, and the process exits in time
 
 from __future__ import annotations
 
+import gc
+import json
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,18 +20,28 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as GunicornsOwnLogger
 
+from remediator.announcer import Announcer
 from remediator.logs import logger
 from remediator.metrics import JournalCollector, TargetCollector
 from remediator.ports import JournalUnavailable
 from remediator.preflight import Preflight
 from remediator.settings import Settings
+from remediator.slow_clients import BoundedWorker
+from remediator.troubles import Troubles
+from remediator.upkeep import Upkeep
 from remediator.web import Doors, create_app
-from remediator.wiring import Remediator, build, open_journal
+from remediator.wiring import PolicySource, Remediator, build
 from remediator.worker import utc_now
 
 GRACE = timedelta(seconds=25)
 """How long a step in hand may take after SIGTERM; below Kubernetes' default of 30 s."""
 
+
+SWITCH = 0.001
+"""Seconds after which a thread that only computes (a scrape, a page) lets another one go on.
+
+Python's own 5 ms would come on top of every answer that the worker waits for meanwhile.
+"""
 
 _MEMORY = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat must not wait for a disk
 
@@ -54,11 +67,19 @@ def check_startable(settings: Settings) -> None:
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises Unservable and what `build` raises."""
     check_startable(settings)
-    open_journal(settings).close()
-    remediator = build(settings)  # says now what is wrong with the policy or the kubeconfig
+    remediator = build(settings)  # says now what is wrong with the policy, the kubeconfig or the journal
     remediator.journal.close()
     remediator.cluster.close()
-    _Gunicorn(settings).run()
+    policy = remediator.policy
+    del remediator
+    _share_memory()
+    _Gunicorn(settings, policy).run()
+
+
+def _share_memory() -> None:
+    """Let the processes that gunicorn forks share what is there: a collection would write to it."""
+    gc.collect()
+    gc.freeze()
 
 
 class Process:
@@ -68,6 +89,8 @@ class Process:
         self.remediator = remediator
         self.draining = threading.Event()
         self.preflight = Preflight(remediator.cluster, remediator.policy.current)
+        self.upkeep = Upkeep(remediator, clock=utc_now)
+        self.announcer = Announcer(remediator.lifecycle.world, clock=utc_now)
         doors = Doors(
             lifecycle=remediator.lifecycle,
             journal=remediator.journal,
@@ -75,7 +98,7 @@ class Process:
             wake=remediator.worker.wake,
             worker_alive=lambda: remediator.worker.alive,
             draining=self.draining.is_set,
-            trouble=self._trouble,
+            trouble=self._troubles().seen,
             token_file=remediator.settings.token_file,
             max_body=remediator.settings.max_body,
         )
@@ -96,29 +119,50 @@ class Process:
     def start(self) -> None:
         self.remediator.worker.start()
         self.preflight.start()
+        self.upkeep.start()
+        self.announcer.start()
 
     def stop(self) -> None:
         """Finish the step in hand, then let go of everything."""
         self.draining.set()
         self.preflight.stop()
+        self.upkeep.stop()
+        self.announcer.stop()
         if not self.remediator.worker.stop(within=GRACE):
             logger("serve").error("the step in hand did not finish in time; its lease will run out")
         self.remediator.cluster.close()
         self.remediator.journal.close()
 
-    def _trouble(self) -> dict[str, str]:
-        found = {
-            "kubernetes": self.remediator.cluster.ping(),
-            "permissions": self.preflight.complaint,
-            "prometheus": self.remediator.metrics.ping(),
-            "policy": self.remediator.policy.mistakes,
-        }
-        return {name: why for name, why in found.items() if why}
+    def _troubles(self) -> Troubles:
+        """What is asked of others comes last."""
+        return Troubles(
+            {
+                "policy": lambda: self.remediator.policy.mistakes,
+                "permissions": lambda: self.preflight.complaint,
+                "alertmanager": lambda: self.upkeep.alertmanager_trouble,
+                "watchdog": self.upkeep.watchdog_trouble,
+                "kubernetes": self.remediator.cluster.ping,
+                "prometheus": self.remediator.metrics.ping,
+                "rules": self._unknown_rules,
+            }
+        )
+
+    def _unknown_rules(self) -> str | None:
+        """Whether Prometheus evaluates rules that the policy in force was not made for."""
+        known = self.remediator.policy.current().rules_versions
+        if not known:
+            return None
+        others = ",".join(f"version!={json.dumps(version)}" for version in known)
+        found = self.remediator.metrics.ask(f"count(remediator_rules_info{{{others}}})", now=utc_now())
+        if not found.value:
+            return None
+        return f"Prometheus evaluates rules that the policy does not know; it knows {', '.join(known)}"
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, policy: PolicySource) -> None:
         self._settings = settings
+        self._policy = policy
         self._process: Process | None = None
         super().__init__()
 
@@ -127,7 +171,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         for name, value in {
             "bind": settings.listen,
             "workers": settings.workers,
-            "worker_class": "gthread",
+            "worker_class": BoundedWorker,
             "threads": settings.threads,
             "timeout": 60,
             "graceful_timeout": int(GRACE.total_seconds()),
@@ -143,7 +187,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Build everything in the forked process."""
         try:
-            self._process = Process(build(self._settings))
+            self._process = Process(build(self._settings, self._policy))
         except JournalUnavailable as error:
             logger("serve").error("cannot start", error=str(error))
             raise SystemExit(1) from None
@@ -153,6 +197,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 def _started(worker: Any) -> None:
     """After the fork and the load: start the thread, and hear of SIGTERM before gunicorn drains."""
     process: Process = worker.app._process  # noqa: SLF001 - ours
+    sys.setswitchinterval(SWITCH)
     process.start()
     inherited: Callable[[int, FrameType | None], Any] = signal.getsignal(signal.SIGTERM)  # type: ignore[assignment]
 

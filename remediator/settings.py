@@ -29,6 +29,12 @@ class Settings:
     """SQLAlchemy URL of the journal, SQLite or PostgreSQL."""
     prometheus: str = "http://127.0.0.1:9090"
     """Base URL of the Prometheus that verification asks."""
+    alertmanager: tuple[str, ...] = ()
+    """Base URLs of all Alertmanagers, with commas between: what fires there is looked up as well."""
+    receiver: str = "remediator"
+    """Name of Alertmanager's receiver that is us."""
+    reconcile: timedelta = timedelta(minutes=1)
+    """How often Alertmanager is asked what fires."""
     kubeconfig: Path | None = None
     """A kubeconfig file; without it the pod's service account, else KUBECONFIG or ~/.kube/config."""
     listen: str = "127.0.0.1:8080"
@@ -41,7 +47,7 @@ class Settings:
     """gunicorn worker processes, each with its worker thread."""
     threads: int = 8
     """Web threads in each process."""
-    max_body: int = 4 * 1024 * 1024
+    max_body: int = 16 * 1024 * 1024
     """Largest accepted body in bytes."""
     recheck: timedelta = timedelta(seconds=15)
     """How often a held incident is looked at."""
@@ -51,6 +57,14 @@ class Settings:
     """How long a worker may take for one step before another takes over."""
     idle: timedelta = timedelta(seconds=1)
     """How often a worker looks for incidents that another process received."""
+    keep_incidents: timedelta = timedelta(days=90)
+    """How long closed incidents are kept, from 1d to 366d."""
+    keep_most_incidents: int = 100_000
+    """How many closed incidents are kept at most."""
+    keep_notifications: timedelta = timedelta(days=14)
+    """How long the bodies of notifications are kept, from 1d to 366d."""
+    keep_most_notifications: int = 50_000
+    """How many bodies of notifications are kept at most."""
     log: str = "auto"
     """json, console, or auto: console on a terminal."""
 
@@ -84,6 +98,13 @@ def _span(text: str) -> timedelta:
     return span
 
 
+def _days(text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(days=1):
+        raise ValueError("a duration from 1d, e.g. 90d")
+    return span
+
+
 def _listen(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > _LARGEST_PORT:
@@ -103,6 +124,13 @@ def _prometheus(text: str) -> str:
     return text
 
 
+def _alertmanagers(text: str) -> tuple[str, ...]:
+    urls = tuple(url.strip() for url in text.split(",") if url.strip())
+    if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
+        raise ValueError("base URLs with commas between, e.g. http://alertmanager:9093")
+    return urls
+
+
 def _log(text: str) -> str:
     if text not in ("auto", "json", "console"):
         raise ValueError("auto, json or console")
@@ -113,6 +141,9 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "policy": Path,
     "database": _database,
     "prometheus": _prometheus,
+    "alertmanager": _alertmanagers,
+    "receiver": str,
+    "reconcile": _span,
     "kubeconfig": Path,
     "token_file": Path,
     "insecure": _boolean,
@@ -124,6 +155,10 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "lease": _span,
     "idle": _span,
     "listen": _listen,
+    "keep_incidents": _days,
+    "keep_most_incidents": _positive,
+    "keep_notifications": _days,
+    "keep_most_notifications": _positive,
     "log": _log,
 }
 
@@ -132,6 +167,8 @@ def shown(value: Any) -> str:
     """Write a setting's value as its variable takes it."""
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

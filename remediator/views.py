@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
 
 from remediator.core.actions import intent_to_record
 from remediator.core.alerts import Notification
+from remediator.core.decisions import meaning
 from remediator.core.guardrails import GUARDRAILS
-from remediator.core.incidents import Attempt, Incident
+from remediator.core.incidents import BREAKER, Attempt, Incident, Pause, Phase, Storm
 from remediator.core.intake import Admission
+from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.lifecycle import Foresight, Receipt
 from remediator.lifecycle.decide import weighed
@@ -108,7 +110,8 @@ def _admission_record(admission: Admission) -> dict[str, Any]:
 
 def incident_record(incident: Incident) -> dict[str, Any]:
     """One incident as JSON values; times are RFC 3339."""
-    reason = incident.reason or incident.hold_reason
+    waits = incident.phase is Phase.RETURNING
+    reason = (incident.hold_reason if waits else None) or incident.reason or incident.hold_reason
     return {
         "id": incident.id,
         "target": str(incident.target),
@@ -122,10 +125,77 @@ def incident_record(incident: Incident) -> dict[str, Any]:
     }
 
 
-def story_record(story: Story) -> dict[str, Any]:
-    """One incident with its timeline as JSON values."""
+def listing(
+    incidents: Iterable[Incident], pauses: Iterable[Pause], storm: Storm | None
+) -> dict[str, list[dict[str, Any]]]:
+    """What is going on, as JSON values: what holds the machine and how that ends, and the incidents."""
+    holds = [_pause_record(pause) for pause in pauses]
+    if storm is not None:
+        holds.append(
+            {
+                "hold": "storm",
+                "scope": "all",
+                "by": None,
+                "why": storm.detail,
+                "since": storm.began_at.isoformat(),
+                "until": None,
+                "ended_by": "remediator acknowledge --storm",
+            }
+        )
+    return {"holds": holds, "incidents": [incident_record(incident) for incident in incidents]}
+
+
+def _pause_record(pause: Pause) -> dict[str, Any]:
+    kind, _, name = pause.scope.partition(":")
     return {
-        **incident_record(story.incident),
+        "hold": "breaker" if pause.by == BREAKER else "pause",
+        "scope": pause.scope,
+        "by": pause.by,
+        "why": pause.why,
+        "since": pause.since.isoformat(),
+        "until": pause.until.isoformat() if pause.until else None,
+        "ended_by": f"remediator resume --{kind} {name}" if name else "remediator resume",
+    }
+
+
+def whats_next(record: Mapping[str, Any], asked: str | None = None) -> list[dict[str, str]]:
+    """What a person can say to an incident as it is: why one would, and the command.
+
+    `asked` is the action that a person was asked to approve last.
+    """
+    number, phase, reason = record["id"], record["phase"], record["reason"]
+    keep = ("Let the replicas stay as they are", f"remediator acknowledge {number}")
+    stop = ("Stop it", f'remediator pause --target {record["target"]} --why "..."')
+    said = [stop]
+    if phase == Phase.CLOSED:
+        said = []
+    elif phase == Phase.ESCALATED:
+        said = [
+            ("The target is left alone until a person says", f"remediator acknowledge {number}"),
+        ]
+    elif reason == Reason.AWAITING_APPROVAL:
+        which = f"{number} {meaning(asked)}" if asked else f"{number}"
+        said = [
+            ("It waits for a person. Agree", f"remediator approve {which}"),
+            ("Refuse", f"remediator reject {which}"),
+        ]
+    elif reason == Reason.STORM:
+        said = [("Close the storm and all that it holds", "remediator acknowledge --storm")]
+    elif reason == Reason.BREAKER_OPEN:
+        said = [("Nothing is done anywhere until a person says", "remediator resume")]
+    elif phase == Phase.RETURNING:
+        said = [keep, stop]
+    return [{"so": so, "command": command} for so, command in said]
+
+
+def story_record(story: Story, policy: Policy | None = None) -> dict[str, Any]:
+    """One incident with its timeline as JSON values. The policy in force has the runbook's link."""
+    record = incident_record(story.incident)
+    playbook = policy.playbook_for(story.incident.alert, story.incident.target) if policy else None
+    return {
+        **record,
+        "runbook": playbook.runbook if playbook else None,
+        "next": whats_next(record, story.incident.approved_action),
         "timeline_intact": story.broken_at is None,
         "alerts": [
             {
@@ -136,7 +206,10 @@ def story_record(story: Story) -> dict[str, Any]:
             }
             for alert in story.alerts
         ],
-        "attempts": [_attempt_record(attempt) for attempt in story.attempts],
+        "attempts": [
+            _attempt_record(attempt) | {"evidence": evidence_of(attempt.id, story.events)}
+            for attempt in story.attempts
+        ],
         "events": [
             {
                 "seq": event["seq"],
@@ -150,6 +223,15 @@ def story_record(story: Story) -> dict[str, Any]:
             for event in story.events
         ],
     }
+
+
+def evidence_of(attempt: int, events: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What was seen just before an attempt: it stands in the timeline, under its hash, and only once."""
+    for event in events:
+        data = event["data"] or {}
+        if event["kind"] == "decided" and data.get("attempt") == attempt:
+            return {name: data.get(name) for name in ("condition", "observed", "facts")}
+    return None
 
 
 def _attempt_record(attempt: Attempt) -> dict[str, Any]:

@@ -6,7 +6,6 @@ redirect (it would lose the body), never 429 (Alertmanager does not retry it), n
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from gunicorn.http.errors import ParseException
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from remediator import __version__
 from remediator.core.alerts import MalformedNotification, Notification, parse_notification
 from remediator.lifecycle import Lifecycle
 from remediator.logs import logger
 from remediator.metrics import http_requests
+from remediator.pages import LARGEST_NUMBER, add_security, pages
 from remediator.ports import JournalUnavailable
-from remediator.views import explained, incident_record, received, story_record
-
-_LARGEST_NUMBER = 2**63 - 1  # of a row: what is larger makes the database's driver fail
+from remediator.tokens import TokensUnreadable, Unauthorised, authorise
+from remediator.troubles import Seen
+from remediator.views import explained, listing, received, story_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +41,11 @@ class Doors:
     wake: Callable[[], None]
     worker_alive: Callable[[], bool]
     draining: Callable[[], bool]
-    trouble: Callable[[], dict[str, str]]
+    trouble: Callable[[], Seen]
     """What does not work right now, by name: shown by /readyz?verbose."""
     token_file: Path | None
     max_body: int
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-
-
-class Unauthorised(Exception):
-    """No valid bearer token."""
-
-
-class TokensUnreadable(Exception):
-    """The token file is missing, unreadable or empty: nobody can be let in, and that is our fault."""
 
 
 def create_app(doors: Doors) -> Flask:
@@ -65,15 +58,21 @@ def create_app(doors: Doors) -> Flask:
     _add_webhook(app, doors)
     _add_health(app, doors)
     _add_api(app, doors)
+    app.register_blueprint(
+        pages(
+            doors.journal,
+            clock=doors.clock,
+            policy=doors.lifecycle.world.policy,
+            authorise=lambda: _authorise(doors.token_file, browser=True),
+        )
+    )
     _add_errors(app)
     answers = http_requests(doors.registry)
 
     @app.after_request
     def count(response: Response) -> Response:
         answers.labels(request.endpoint or "none", response.status_code).inc()
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return add_security(response)
 
     return app
 
@@ -86,6 +85,7 @@ def _add_webhook(app: Flask, doors: Doors) -> None:
         _authorise(doors.token_file)
         if doors.draining():
             return _error(503, "shutting down; Alertmanager will try again")
+        _refuse_encoded()
         body, notification = _read_notification()
         if _asked_for("explain"):
             foresights = doors.lifecycle.foresee(notification, now=doors.clock())
@@ -97,10 +97,14 @@ def _add_webhook(app: Flask, doors: Doors) -> None:
         log.info(
             "notification received", **{key: answer[key] for key in ("notification", "outcomes", "refused")}
         )
+        if receipt.unknown_rules:
+            log.warning("alerts of rules that the policy does not know", versions=receipt.unknown_rules)
         return jsonify(answer), 202
 
 
 def _add_health(app: Flask, doors: Doors) -> None:
+    log = logger("web")
+
     @app.get("/healthz")
     def healthz() -> tuple[Response, int]:
         alive = doors.worker_alive()
@@ -108,11 +112,20 @@ def _add_health(app: Flask, doors: Doors) -> None:
 
     @app.get("/readyz")
     def readyz() -> tuple[Response, int]:
+        verbose = _asked_for("verbose")
+        if verbose:
+            _authorise(doors.token_file, browser=True)
         if doors.draining():
             return _error(503, "shutting down")
-        doors.journal.ping()
-        details = doors.trouble() if _asked_for("verbose") else {}
-        return jsonify(status="ready", version=__version__, trouble=details), 200
+        try:
+            doors.journal.ping()
+        except JournalUnavailable as error:
+            if verbose:
+                raise
+            log.warning("not ready", error=str(error))
+            return _error(503, "the journal cannot be written; ?verbose says why")
+        details = doors.trouble()._asdict() if verbose else {"trouble": {}}
+        return jsonify(status="ready", version=__version__, **details), 200
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -120,19 +133,26 @@ def _add_health(app: Flask, doors: Doors) -> None:
 
 
 def _add_api(app: Flask, doors: Doors) -> None:
+    @app.get("/openapi.json")
+    def description() -> Response:
+        from remediator.openapi import openapi  # noqa: PLC0415 - few ask for it
+
+        return jsonify(openapi())
+
     @app.get("/api/v1/incidents")
     def incidents() -> Response:
         _authorise(doors.token_file)
-        found = doors.journal.incidents(open_only=_asked_for("open"))
-        return jsonify(incidents=[incident_record(incident) for incident in found])
+        journal = doors.journal
+        found = journal.incidents(open_only=_asked_for("open"))
+        return jsonify(listing(found, journal.pauses(now=doors.clock()), journal.storm()))
 
-    @app.get(f"/api/v1/incidents/<int(max={_LARGEST_NUMBER}):number>")
+    @app.get(f"/api/v1/incidents/<int(max={LARGEST_NUMBER}):number>")
     def incident(number: int) -> tuple[Response, int]:
         _authorise(doors.token_file)
         story = doors.journal.story(number)
         if story is None:
             return _error(404, f"there is no incident {number}")
-        return jsonify(story_record(story)), 200
+        return jsonify(story_record(story, doors.lifecycle.world.policy())), 200
 
 
 def _add_errors(app: Flask) -> None:
@@ -141,7 +161,9 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(Unauthorised)
     def unauthorised(_: Unauthorised) -> tuple[Response, int]:
         response, code = _error(401, "a valid bearer token is needed: Authorization: Bearer TOKEN")
-        response.headers["WWW-Authenticate"] = "Bearer"
+        browser = request.blueprint or request.endpoint == "readyz"
+        asks = 'Basic realm="remediator: a token as password"' if browser else "Bearer"
+        response.headers["WWW-Authenticate"] = asks
         return response, code
 
     @app.errorhandler(MalformedNotification)
@@ -178,25 +200,24 @@ def _error(code: int, message: str) -> tuple[Response, int]:
     return jsonify(error=message), code
 
 
-def _authorise(token_file: Path | None) -> None:
-    """Raise Unauthorised unless the request carries one of the tokens. The file is read each time."""
-    if token_file is None:
-        return
-    try:
-        tokens = [line.strip() for line in token_file.read_bytes().splitlines() if line.strip()]
-    except OSError as error:
-        raise TokensUnreadable(f"the token file cannot be read: {error.strerror}") from None
-    if not tokens:
-        raise TokensUnreadable("the token file is empty")
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    sent = given.strip().encode("latin-1", "replace")  # the header's own bytes, by PEP 3333
-    matches = [hmac.compare_digest(sent, token) for token in tokens]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthorised
+def _authorise(token_file: Path | None, *, browser: bool = False) -> None:
+    authorise(token_file, request.headers.get("Authorization", ""), browser=browser)
+
+
+def _refuse_encoded() -> None:
+    """Alertmanager sends plain JSON. What has to be unpacked could unpack to any size."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted, send plain JSON")
 
 
 def _read_notification() -> tuple[str, Notification]:
-    raw = request.get_data(cache=False)
+    try:
+        raw = request.get_data(cache=False)
+    except (ParseException, OSError) as error:  # chunks that are none, or a client that left
+        raise MalformedNotification(f"the body cannot be read ({type(error).__name__})") from None
+    if request.content_length is None and len(raw) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge  # of a body in chunks no more than this is read
     try:
         text = raw.decode("utf-8")
         decoded = json.loads(text)

@@ -6,7 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from remediator.core.actions import RestartIntent, RollingRestart, RolloutUndo, Scale, Target, UndoIntent
+from remediator.core.actions import (
+    MinimumIntent,
+    RestartIntent,
+    RollingRestart,
+    RolloutUndo,
+    Scale,
+    ScaleIntent,
+    Target,
+    UndoIntent,
+)
 from remediator.core.alerts import Alert, AlertStatus, Notification
 from remediator.core.decisions import History, Situation
 from remediator.core.facts import Between, Fact, FactRules, Observation, PodSeen, Revision, facts_from
@@ -31,14 +40,14 @@ def after(**span: float) -> datetime:
 
 
 def labels_for(name: str = "AhsanScoreLow", target: Target = APEX) -> dict[str, str]:
-    return {"alertname": name, "namespace": target.namespace, "deployment": target.deployment}
+    return {"alertname": name, "namespace": target.namespace, target.kind.label: target.name}
 
 
 def an_alert(
     name: str = "AhsanScoreLow", *, target: Target = APEX, firing: bool = True, **overrides: Any
 ) -> Alert:
     given: dict[str, Any] = {
-        "fingerprint": f"{name}{target.namespace}{target.deployment}".replace("-", ""),
+        "fingerprint": f"{name}{target.namespace}{target.name}".replace("-", ""),
         "status": AlertStatus.FIRING if firing else AlertStatus.RESOLVED,
         "labels": labels_for(name, target),
         "annotations": {},
@@ -181,6 +190,16 @@ def an_undo_intent(**overrides: Any) -> UndoIntent:
         "target_digest": "old",
     }
     return UndoIntent(**{**given, **overrides})
+
+
+def a_scale_intent(before: int = 3, after: int = 5, **overrides: Any) -> ScaleIntent:
+    given: dict[str, Any] = {"uid": "uid-1", "generation": 7}
+    return ScaleIntent(**{**given, "replicas_from": before, "replicas_to": after, **overrides})
+
+
+def a_minimum_intent(before: int = 3, after: int = 5, **overrides: Any) -> MinimumIntent:
+    given: dict[str, Any] = {"uid": "uid-1", "generation": 7, "autoscaler": "web", "autoscaler_uid": "hpa-1"}
+    return MinimumIntent(**{**given, "replicas_from": before, "replicas_to": after, **overrides})
 
 
 def an_attempt(**overrides: Any) -> Attempt:

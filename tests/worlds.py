@@ -16,8 +16,18 @@ from sqlalchemy import event
 from remediator.adapters.journal import SqlJournal
 from remediator.adapters.journal.journal import Story as Told
 from remediator.adapters.journal.transaction import Transaction
-from remediator.core.actions import Intent, RestartIntent, ScaleIntent, Target, UndoIntent
+from remediator.core.actions import (
+    Intent,
+    MinimumIntent,
+    RestartIntent,
+    ScaleIntent,
+    Target,
+    UndoIntent,
+    kind_of,
+)
 from remediator.core.alerts import Alert
+from remediator.core.announcements import Announcement
+from remediator.core.announcements import Told as Telling
 from remediator.core.execution import (
     Delivery,
     Recognition,
@@ -28,6 +38,7 @@ from remediator.core.execution import (
 )
 from remediator.core.facts import Observation, Unseen
 from remediator.core.incidents import Incident
+from remediator.core.marks import Stop, stop_by
 from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.core.verification import Sample
@@ -37,6 +48,7 @@ from tests.builders import APEX, NOW, a_notification, a_policy, a_revision, an_a
 
 SICK, WELL = 80.0, 97.0
 NOT_FOUND = Unseen(reason=Reason.TARGET_NOT_FOUND, detail="404")
+UNAUTHENTICATED = Unseen(reason=Reason.UNAUTHENTICATED, detail="401")
 
 
 class Crash(BaseException):
@@ -51,21 +63,30 @@ class ScriptedCluster:
     restarted: dict[Target, str] = field(default_factory=dict)
     asked: list[tuple[Target, Intent]] = field(default_factory=list)
     """Every call of `send`."""
+    causes: list[str] = field(default_factory=list)
+    """What each of them was to write beside the revision."""
     effects: list[tuple[Target, Intent]] = field(default_factory=list)
     """What changed the cluster."""
     script: deque[Any] = field(default_factory=deque)
     """For the next sendings: a Delivery, a function of (target, intent), or None for the ordinary."""
     rollouts: deque[RolloutState] = field(default_factory=deque)
     """For the next looks at a rollout; then COMPLETE."""
+    announced: list[Announcement] = field(default_factory=list)
+    """Every call of `announce`, and what it says."""
+    telling: Telling = Telling.WRITTEN
     away: bool = False
+    logs_wanted: list[bool] = field(default_factory=list)
+    """For each observation: whether logs were asked for."""
     on_effect: Callable[[Target, Intent], None] = lambda _target, _intent: None
+    clock: Callable[[], datetime] = lambda: NOW
 
     def change(self, target: Target = APEX, **changes: Any) -> None:
         seen = self.live[target]
         assert isinstance(seen, Observation)
         self.live[target] = replace(seen, **changes)
 
-    def observe(self, target: Target) -> Observation | Unseen:
+    def observe(self, target: Target, *, logs: bool = False) -> Observation | Unseen:
+        self.logs_wanted.append(logs)
         if self.away:
             return Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail="timed out")
         return self.live.get(target, NOT_FOUND)
@@ -76,10 +97,17 @@ class ScriptedCluster:
         seen = self.live.get(target, NOT_FOUND)
         standing = self._standing(target, seen, intent)
         generation = seen.generation if isinstance(seen, Observation) else None
-        return Recognition(standing=standing, detail=standing.value, generation=generation)
+        stop = self._stop(seen) if isinstance(seen, Observation) else None
+        return Recognition(
+            standing=standing,
+            detail=standing.value,
+            generation=generation,
+            stop=stop if standing is Standing.SENDABLE else None,
+        )
 
-    def send(self, target: Target, intent: Intent) -> Sent:
+    def send(self, target: Target, intent: Intent, *, cause: str = "") -> Sent:
         self.asked.append((target, intent))
+        self.causes.append(cause)
         scripted = self.script.popleft() if self.script else None
         if isinstance(scripted, Delivery):
             reason = Reason.FORBIDDEN if scripted is Delivery.REFUSED else None
@@ -88,6 +116,10 @@ class ScriptedCluster:
             answer: Sent = scripted(target, intent)
             return answer
         return self.apply(target, intent)
+
+    def announce(self, one: Announcement) -> Telling:
+        self.announced.append(one)
+        return self.telling
 
     def rollout(self, target: Target, intent: Intent, *, generation: int, since: datetime) -> Rollout:
         if self.away:
@@ -100,6 +132,8 @@ class ScriptedCluster:
         seen = self.live.get(target, NOT_FOUND)
         if self._standing(target, seen, intent) is not Standing.SENDABLE or not isinstance(seen, Observation):
             return Sent(delivery=Delivery.CONFLICT, detail="a precondition failed")
+        if stop := self._stop(seen):
+            return Sent(delivery=Delivery.CONFLICT, detail=f"nothing was sent: {stop.detail}")
         changed = replace(seen, generation=seen.generation + 1)
         match intent:
             case RestartIntent():
@@ -109,14 +143,25 @@ class ScriptedCluster:
                 changed = replace(changed, template_digest=intent.target_digest, previous=(back,))
             case ScaleIntent():
                 changed = replace(changed, replicas=intent.replicas_to, ready=intent.replicas_to)
+            case MinimumIntent():  # and the autoscaler sees to it
+                (hpa,) = seen.hpas or ()
+                count = max(seen.replicas, intent.replicas_to)
+                raised = (replace(hpa, minimum=intent.replicas_to),)
+                changed = replace(changed, hpas=raised, replicas=count, ready=count)
         self.live[target] = changed
         self.effects.append((target, intent))
         self.on_effect(target, intent)
         return Sent(delivery=Delivery.APPLIED, detail="200 OK", generation=changed.generation)
 
+    def _stop(self, seen: Observation) -> Stop | None:
+        gone = Stop(reason=Reason.NOT_OPTED_IN, detail="the label is gone")
+        return stop_by(seen.marks, now=self.clock()) or (None if seen.opted_in else gone)
+
     def _standing(self, target: Target, seen: Observation | Unseen, intent: Intent) -> Standing:
         if not isinstance(seen, Observation) or seen.uid != intent.uid:
             return Standing.CHANGED
+        if isinstance(intent, MinimumIntent) and seen.hpas is None:
+            return Standing.UNREACHABLE
         match intent:
             case RestartIntent():
                 applied = self.restarted.get(target) == intent.restarted_at
@@ -126,7 +171,10 @@ class ScriptedCluster:
                 sendable = seen.generation == intent.generation
             case ScaleIntent():
                 applied = seen.replicas == intent.replicas_to
-                sendable = seen.replicas == intent.replicas_from
+                sendable = (seen.replicas, seen.generation) == (intent.replicas_from, intent.generation)
+            case MinimumIntent():
+                least = [hpa.minimum for hpa in seen.hpas or () if hpa.uid == intent.autoscaler_uid]
+                applied, sendable = least == [intent.replicas_to], least == [intent.replicas_from]
         return Standing.APPLIED if applied else Standing.SENDABLE if sendable else Standing.CHANGED
 
 
@@ -151,8 +199,9 @@ class ScriptedMetrics:
 
     def _value(self, query: str) -> float | None:
         for target, value in self.values.items():
-            if f'namespace="{target.namespace}",deployment="{target.deployment}"' in query:
-                return value
+            for label in (target.kind.label, "workload"):
+                if f'namespace="{target.namespace}",{label}="{target.name}"' in query:
+                    return value
         return None
 
 
@@ -202,7 +251,7 @@ class Drama:
         # The durability of a commit is the journal tests' business; here fsync only costs time.
         event.listen(self.journal._engine, "connect", _without_fsync)
         self.journal.migrate()
-        self.cluster = ScriptedCluster()
+        self.cluster = ScriptedCluster(clock=lambda: self.now)
         self.metrics = ScriptedMetrics()
         # Leases run by the real clock: with none, whoever crashed is succeeded at once.
         self.pace = Pace(lease=timedelta())
@@ -295,8 +344,7 @@ class Drama:
     @property
     def done(self) -> list[str]:
         """The kinds of what changed the cluster."""
-        names = {RestartIntent: "restart", UndoIntent: "undo", ScaleIntent: "scale"}
-        return [names[type(intent)] for _, intent in self.cluster.effects]
+        return [kind_of(intent) for _, intent in self.cluster.effects]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.journal.counters().get((name, tuple(sorted(labels.items()))), 0)

@@ -15,7 +15,14 @@ from remediator.alignment.expected import (
     targetless,
 )
 from remediator.alignment.located import Mistake
-from remediator.alignment.playbooks import PolicyEntries, broken_runbooks, read_entries, unpaired
+from remediator.alignment.playbooks import (
+    PolicyEntries,
+    broken_runbooks,
+    read_entries,
+    unknown_version,
+    unpaired,
+    unservable,
+)
 from remediator.alignment.routing import read_routing
 from remediator.alignment.rules import RuleSet, read_rules
 from remediator.alignment.series import read_series
@@ -112,6 +119,8 @@ def _rules_and_policy(places: Places, entries: PolicyEntries | None, rules: Rule
         return  # what an unread file defines would only seem to be missing
     if entries:
         yield from unpaired(entries, rules)
+        yield from unservable(entries, rules)
+        yield from unknown_version(entries, rules)
     if places.series:
         exported, mistakes = read_series(places.series)
         yield from mistakes

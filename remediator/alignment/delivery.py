@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from remediator.alignment.located import KeyPath, Mistake, mapping, mappings
 from remediator.alignment.playbooks import PolicyEntries
 from remediator.alignment.routing import Route, Routing
-from remediator.alignment.rules import TARGET, Rule, RuleSet
+from remediator.alignment.rules import Rule, RuleSet
 
 _WEBHOOK = "/webhook"
-_ANYWHERE = ("a-namespace", "a-deployment")
+_ANYWHERE = {"namespace": "a-namespace", "deployment": "a-deployment"}
 
 
 def remediator_receivers(routing: Routing, named: str | None = None) -> dict[str, list[KeyPath]]:
@@ -35,9 +35,9 @@ def _to_webhook(url: str) -> bool:
         return False
 
 
-def labels_when_firing(rule: Rule, target: tuple[str, str]) -> dict[str, str]:
-    """The labels an alert has for a target, as far as its rule says."""
-    return {"alertname": rule.name, **rule.labels, **dict(zip(TARGET, target, strict=True)), **rule.pinned()}
+def labels_when_firing(rule: Rule, target: Mapping[str, str]) -> dict[str, str]:
+    """The labels an alert has for a target, given by its labels, as far as its rule says."""
+    return {"alertname": rule.name, **rule.labels, **target, **rule.pinned()}
 
 
 def undelivered(
@@ -53,17 +53,18 @@ def undelivered(
     for path in (path for paths in ours.values() for path in paths):
         yield from _webhook_mistakes(routing, path)
     mixing: dict[KeyPath, Mistake] = {}
-    targets = (entries.targets if entries else ()) or (_ANYWHERE,)
     for rule in rules.automatic:
-        for target in targets:
+        for target in (entries.targets_of(rule.name) if entries else ()) or (_ANYWHERE,):
             reached = routing.root.reached(labels_when_firing(rule, target))
             message = _lost(routing, reached, ours)
             if message:
                 yield rule.mistake(f"{rule.name} {message}")
                 break
-        for route in reached:
-            if route.receiver in ours and not route.groups_apart(*TARGET):
-                mixing[route.path] = _mixing(routing, route)
+            mixing |= {
+                route.path: _mixing(routing, route, target)
+                for route in reached
+                if route.receiver in ours and not route.groups_apart(*target)
+            }
     yield from mixing.values()
 
 
@@ -86,10 +87,10 @@ def _notifies(routing: Routing, receiver: str) -> bool:
     return any(key.endswith("_configs") and configs for key, configs in value.items())
 
 
-def _mixing(routing: Routing, route: Route) -> Mistake:
+def _mixing(routing: Routing, route: Route, target: Iterable[str]) -> Mistake:
     message = f"the route to {route.receiver} puts several targets into one notification"
     return routing.document.mistake(
-        (*route.path, "group_by"), f"{message}: group_by [alertname, {', '.join(TARGET)}]"
+        (*route.path, "group_by"), f"{message}: group_by [alertname, {', '.join(target)}]"
     )
 
 

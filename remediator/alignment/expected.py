@@ -8,7 +8,7 @@ from pathlib import Path
 
 from remediator.alignment.expressions import LabelSet, labels_of, parse
 from remediator.alignment.located import Mistake
-from remediator.alignment.rules import TARGET, Rule, RuleSet
+from remediator.alignment.rules import KINDS, Rule, RuleSet
 from remediator.alignment.runbook import broken
 
 LABELS = ("severity", "service", "remediation")
@@ -34,18 +34,24 @@ def incomplete(rules: RuleSet) -> Iterator[Mistake]:
 
 
 def targetless(rules: RuleSet) -> Iterator[Mistake]:
-    """Automatic alerts that cannot say which Deployment they are about."""
-    recorded = _recorded(rules)
-    for rule in rules.automatic:
-        try:
-            given = labels_of(parse(rule.expr), recorded)
-        except ValueError:
-            continue  # said elsewhere
-        lacking = [name for name in TARGET if name not in given and name not in rule.labels]
+    """Automatic alerts that cannot say which workload they are about."""
+    for rule, given in labelled(rules):
+        lacking = [] if "namespace" in given else ["namespace"]
+        lacking += [] if any(kind in given for kind in KINDS) else [" or ".join(KINDS)]
         if lacking:
             names = " and ".join(lacking)
             message = f"{rule.name} is automatic and its series have no {names}: keep it in the aggregation"
             yield rule.mistake(f"{message}, or write it as a label", "expr")
+
+
+def labelled(rules: RuleSet) -> Iterator[tuple[Rule, LabelSet]]:
+    """The automatic alerts with the labels that they have when they fire."""
+    recorded = _recorded(rules)
+    for rule in rules.automatic:
+        try:
+            yield rule, labels_of(parse(rule.expr), recorded).plus(frozenset(rule.labels))
+        except ValueError:
+            continue  # said elsewhere
 
 
 def _recorded(rules: RuleSet) -> Callable[[str], LabelSet | None]:
@@ -85,11 +91,15 @@ def rules_version(rules: RuleSet) -> str | None:
     return versions.most_common(1)[0][0] if versions else None
 
 
+def versioned(rules: RuleSet) -> Iterator[tuple[str, str]]:
+    """The places of rules that say their version, with that version."""
+    return ((rule.place, version) for rule, version, _ in _versions(rules))
+
+
 def mixed_versions(rules: RuleSet) -> Iterator[Mistake]:
     """Rules of another version than the rest."""
     common = rules_version(rules)
-    places = (rule.place for rule, version, _ in _versions(rules) if version == common)
-    where = next(places, "")
+    where = next((place for place, version in versioned(rules) if version == common), "")
     for rule, version, path in _versions(rules):
         if version != common:
             message = f"{rule.name} is of rules version {version}, and {where} of {common}"

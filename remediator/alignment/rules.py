@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from remediator.alignment.located import KeyPath, Located, Mistake, Unreadable, mapping, read_located
+from remediator.core.actions import Workload
 
-TARGET = ("namespace", "deployment")
+KINDS = tuple(kind.label for kind in Workload)
+"""The labels that name a target's workload: each alert has one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Rule:
 
     def pinned(self) -> dict[str, str]:
         """The target's labels, as far as the rule itself writes them out."""
-        return {name: self.labels[name] for name in TARGET if "{{" not in self.labels.get(name, "{{")}
+        names = ("namespace", *KINDS)
+        return {name: self.labels[name] for name in names if "{{" not in self.labels.get(name, "{{")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

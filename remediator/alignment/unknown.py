@@ -48,14 +48,11 @@ def _expressions(
 ) -> Iterator[tuple[str, str, Say, tuple[str, ...]]]:
     for rule in (*rules.alerts, *rules.records):
         yield rule.name, rule.expr, rule.mistake, ("expr",)
-    for playbook in entries.playbooks if entries else ():
+    if entries is None:
+        return
+    if entries.usage_query:
+        yield "the usage query", entries.usage_query, entries.mistake, ("facts", "usage_query")
+    for playbook in entries.playbooks:
         if playbook.query:
-            yield (
-                f"the verification of {playbook.alert}",
-                playbook.query,
-                playbook.mistake,
-                (
-                    "verify",
-                    "query",
-                ),
-            )
+            owner = f"the verification of {playbook.alert}"
+            yield owner, playbook.query, playbook.mistake, ("verify", "query")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from remediator import __version__
-from remediator.cli import checking, operating, running
+from remediator.cli import checking, keeping, operating, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,6 +34,8 @@ for _command in (
     checking.explain,
     checking.rbac,
     checking.replay,
+    keeping.backup,
+    keeping.prune,
     operating.acknowledge,
     operating.approve,
     operating.incidents,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sized
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _THERE: click.Path = click.Path(exists=True, path_type=Path)
+_REVIEW_WITHIN = timedelta(seconds=5)
 _BESIDE = ("rules", "series", "routing", "docs")
 
 
@@ -42,6 +45,10 @@ def _beside_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def _so_many(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 @click.command()
@@ -97,7 +104,8 @@ def _checked(places: Places) -> tuple[dict[str, Any], str]:
     else:
         targets = [str(target) for target in policy.targets]
         found |= {"digest": policy.digest, "mode": policy.mode.value, "targets": targets}
-        sound = f"{len(targets)} targets, {len(policy.playbooks)} playbooks, mode {policy.mode}"
+        numbers = _so_many(targets, "target"), _so_many(policy.playbooks, "playbook")
+        sound = f"{', '.join(numbers)}, mode {policy.mode}"
     alignment = check_alignment(places)
     read = {name: getattr(places, name) for name in _BESIDE}
     if any(read.values()):
@@ -108,7 +116,7 @@ def _checked(places: Places) -> tuple[dict[str, Any], str]:
     return {**found, "mistakes": mistakes + [asdict(mistake) for mistake in alignment.mistakes]}, sound
 
 
-@click.command()
+@click.command(short_help="Print the Roles and RoleBindings that the policy needs.")
 @common
 @click.option(
     "--service-account",
@@ -131,14 +139,15 @@ def rbac(service_account: str, **overrides: Any) -> None:
     from remediator.policy_file import read_policy  # noqa: PLC0415
 
     try:
-        owner = Target(*service_account.split("/"))  # the same two kinds of name
-    except (TypeError, ValueError):
+        namespace, name = service_account.split("/")
+        owner = Target(namespace, name)  # the same two kinds of name
+    except ValueError:
         raise click.UsageError(f"--service-account takes NAMESPACE/NAME, not {service_account!r}") from None
     policy = read_policy(read_settings(**overrides).policy)
-    click.echo(manifests(policy, namespace=owner.namespace, account=owner.deployment), nl=False)
+    click.echo(manifests(policy, namespace=owner.namespace, account=owner.name), nl=False)
 
 
-@click.command()
+@click.command(short_help="Say what a notification would lead to now, and why.")
 @common
 @click.argument("file", type=click.File("rb"))
 @click.option("--prometheus", metavar="URL", help="[env: REMEDIATOR_PROMETHEUS]")
@@ -151,17 +160,24 @@ def explain(file: Any, as_json: bool, **overrides: Any) -> None:
 
     \b
     Examples:
-      remediator explain tests/payloads/hive_down.json
-      curl -s alertmanager/api/... | remediator explain - --json
+      remediator explain tests/payloads/firing.json
+      remediator explain - --json < tests/payloads/firing.json
     """
+    from remediator.permissions import needed_on_each  # noqa: PLC0415
     from remediator.render import show_foresights  # noqa: PLC0415
     from remediator.views import explained  # noqa: PLC0415
-    from remediator.wiring import build  # noqa: PLC0415
+    from remediator.wiring import foreseeing  # noqa: PLC0415
     from remediator.worker import utc_now  # noqa: PLC0415
 
     notification = parse_notification(_decode(file.read()))
-    remediator = build(read_settings(**overrides))
-    answer = explained(notification, remediator.lifecycle.foresee(notification, now=utc_now()))
+    settings = read_settings(**overrides)
+    with foreseeing(settings) as remediator:
+        if remediator.settings != settings:
+            click.echo("no journal yet: told as if nothing had ever happened", err=True)
+        policy = remediator.policy.current()
+        # As a running process asks it, so that both say the same of a step that may not be taken.
+        remediator.cluster.review(needed_on_each(policy), within=_REVIEW_WITHIN)
+        answer = explained(notification, remediator.lifecycle.foresee(notification, now=utc_now()))
     if wants_json(as_json):
         print_json(answer)
     else:
@@ -175,7 +191,7 @@ def _decode(raw: bytes) -> Any:
         raise MalformedNotification(f"the file is not JSON: {error}") from None
 
 
-@click.command()
+@click.command(short_help="Post a notification to a running remediator, as Alertmanager.")
 @common
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option("--from-journal", "number", type=NUMBER, metavar="ID", help="A notification received before.")
@@ -186,16 +202,16 @@ def replay(file: Any, number: int | None, url: str, **overrides: Any) -> None:
 
     \b
     Examples:
-      remediator replay tests/payloads/hive_down.json
+      remediator replay tests/payloads/firing.json
       remediator replay --from-journal 17 --url http://remediator:8080/webhook
     """
-    from remediator.wiring import open_journal  # noqa: PLC0415
+    from remediator.wiring import find_journal  # noqa: PLC0415
 
     settings = read_settings(**overrides)
     if (file is None) == (number is None):
         raise click.UsageError("give either FILE or --from-journal ID")
     if number is not None:
-        body = open_journal(settings).notification(number)
+        body = find_journal(settings).notification(number)
         if body is None:
             raise click.ClickException(f"the journal has no notification {number}")
         raw = body.encode()

@@ -21,7 +21,7 @@ from remediator.settings import SettingMistake
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 NUMBER = click.IntRange(1, 2**63 - 1)  # of a row: what is larger makes the database's driver fail
-EXPECTED = (JournalUnavailable, SettingMistake, OSError, MalformedNotification)
+EXPECTED = (JournalUnavailable, SettingMistake, MalformedNotification)
 
 
 class DurationType(click.ParamType[timedelta]):
@@ -43,6 +43,9 @@ def explained_errors() -> Iterator[None]:
         yield
     except PolicyMistakes as error:
         raise click.ClickException(f"the policy has mistakes:\n{error}") from None
+    except OSError as error:
+        named = error.strerror and error.filename  # else it has words of its own
+        raise click.ClickException(f"{error.filename}: {error.strerror}" if named else str(error)) from None
     except EXPECTED as error:
         raise click.ClickException(str(error)) from None
 

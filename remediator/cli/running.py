@@ -42,7 +42,11 @@ def serve(**overrides: Any) -> None:
         raise click.ClickException(str(error)) from None
 
 
-@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.command(
+    short_help="Play five incidents on a simulated cluster and tell the story.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def demo(args: tuple[str, ...]) -> None:
     """Play five incidents against a simulated cluster and tell the story. No cluster needed.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,10 @@ CLOCK_SKEW = timedelta(hours=1)
 """How far in the future an alert may start: Prometheus' clock is not ours."""
 
 _MAX_TEXT = 4096
+_MAX_VERSION = 40
 _MAX_COUNT = 2**31 - 1
 _ZERO_TIME_YEAR = 1
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class MalformedNotification(ValueError):
@@ -55,6 +58,11 @@ class Alert:
     @property
     def firing(self) -> bool:
         return self.status is AlertStatus.FIRING
+
+    @property
+    def rules_version(self) -> str:
+        """The version of the rules that raised it, as far as it says; "" if it does not."""
+        return self.annotations.get("rules_version", "")[:_MAX_VERSION]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +196,7 @@ def _text(value: object, key: str) -> str:
 
 def _storable(text: str) -> bool:
     """Whether every database can keep the text: JSON may carry what UTF-8 cannot."""
-    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+    return _UNSTORABLE.search(text) is None
 
 
 def _short(value: object) -> str:

@@ -21,8 +21,8 @@ from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 from remediator.core.steps import intent_for, weigh_steps
 
-NEVER_ESCALATE = frozenset({Reason.PAUSED, Reason.OBSERVE_MODE})
-"""Holds that a person chose: outlasting the policy's patience is no news to them."""
+NEVER_ESCALATE = frozenset({Reason.PAUSED, Reason.OBSERVE_MODE, Reason.STORM})
+"""Holds that outlast the policy's patience: a person chose them, or was told of the storm as a whole."""
 
 
 def decide(situation: Situation, policy: Policy, now: datetime) -> Decision:

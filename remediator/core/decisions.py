@@ -7,7 +7,7 @@ from datetime import datetime
 
 from remediator.core.actions import Action, Intent, Target
 from remediator.core.facts import Facts, Observation, Unseen
-from remediator.core.incidents import Attempt, Incident, Pause
+from remediator.core.incidents import RETURN_STEP, Attempt, Incident, Pause
 from remediator.core.policy import Playbook, TargetPolicy
 from remediator.core.reasons import Reason
 from remediator.core.verification import Sample
@@ -28,9 +28,14 @@ class History:
     attempts: tuple[Attempt, ...] = ()
     """All attempts, on any target, as far back as the policy's longest limit, and all in flight."""
     openings: tuple[Opening, ...] = ()
+    """The newest of them; never fewer than make a storm, if there were as many."""
+    in_storm: frozenset[Target] = frozenset()
+    """Targets whose incidents the storm guardrail holds; not all of them when there are very many."""
     pauses: tuple[Pause, ...] = ()
     breaker_reset_at: datetime | None = None
     """When a person last closed the breaker: failures before it no longer count."""
+    watchdog_at: datetime | None = None
+    """When the Watchdog was last heard; None when it never was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,15 @@ class Ignore:
 Decision = Act | Hold | Escalate | Ignore
 
 
+A_RETURN = (RETURN_STEP, "the return of a scale-up")
+"""What a person is asked to approve of a returning incident: all of its steps."""
+
+
+def meaning(action: str) -> str:
+    """How a command says which action it means, so that no other is approved that waits by then."""
+    return f'--action "{action}"'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepVerdict:
     """Why a step is the one to take, or is not."""
@@ -97,6 +111,11 @@ class StepVerdict:
     @property
     def chosen(self) -> bool:
         return self.reason is Reason.STEP_APPLIES
+
+    @property
+    def asks_for(self) -> tuple[int, str]:
+        """What a person is asked to approve: which step, and what it does."""
+        return A_RETURN if self.step == RETURN_STEP else (self.step, str(self.action))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +135,6 @@ class Explanation:
     guardrails: tuple[GuardrailVerdict, ...]
 
     @property
-    def chosen(self) -> int | None:
-        """Index of the step that would be taken."""
-        return next((step.step for step in self.steps if step.chosen), None)
+    def chosen(self) -> StepVerdict | None:
+        """The step that would be taken."""
+        return next((step for step in self.steps if step.chosen), None)

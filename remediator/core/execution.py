@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from remediator.core.marks import Stop
 from remediator.core.reasons import Reason
 
 
@@ -30,6 +31,10 @@ class Recognition:
     """With APPLIED: the generation whose rollout is to be awaited."""
     at: datetime | None = None
     """The API server's clock."""
+    again_after: timedelta | None = None
+    """How long the API server asks to be left alone."""
+    stop: Stop | None = None
+    """With SENDABLE: what on the object itself stops us, a mark or the missing opt-in."""
 
 
 class Delivery(StrEnum):
@@ -37,7 +42,7 @@ class Delivery(StrEnum):
 
     APPLIED = "applied"
     NOT_SENT = "not_sent"
-    """Certainly without effect, and worth another try: throttled, or no connection was made."""
+    """Certainly without effect, and worth another try: throttled, unauthenticated, or not connected."""
     CONFLICT = "conflict"
     """Certainly without effect: a precondition failed. Look again before anything else."""
     REFUSED = "refused"
@@ -56,6 +61,8 @@ class Sent:
     """With APPLIED: the generation whose rollout is to be awaited."""
     at: datetime | None = None
     """The API server's clock."""
+    again_after: timedelta | None = None
+    """How long the API server asks to be left alone."""
 
 
 class RolloutState(StrEnum):

@@ -6,13 +6,33 @@ false or unknown (None), with the evidence in words. Unknown never satisfies a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from remediator.core.failing import crashing, failing, out_of_memory, pulling_in_vain
+from remediator.core.marks import Mark
 from remediator.core.permissions import Permission
 from remediator.core.reasons import Reason
+from remediator.core.seen import Autoscaler, Between, EventSeen, LogSeen, Order, PodSeen, Revision, Strategy
+
+__all__ = [
+    "Autoscaler",
+    "Between",
+    "Fact",
+    "FactRules",
+    "Facts",
+    "Finding",
+    "Observation",
+    "Order",
+    "PodSeen",
+    "Revision",
+    "Strategy",
+    "Unseen",
+    "facts_from",
+]
 
 
 class Fact(StrEnum):
@@ -50,44 +70,13 @@ class FactRules:
     recent_rollout: timedelta = timedelta(minutes=60)
     resource_pressure: float = 0.8
     """Share of the limit, averaged over the pods, from which usage is pressure."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodSeen:
-    """One pod of the current template."""
-
-    name: str
-    ready: bool
-    waiting: tuple[str, ...] = ()
-    """Waiting reasons of its containers and init containers, e.g. CrashLoopBackOff."""
-    oom_killed: bool = False
-    """A container's last end was OOMKilled with exit code 137."""
-    unschedulable: str | None = None
-    """The scheduler's message when it finds no node."""
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
-    """A ReplicaSet that the Deployment could go back to. `digest` leaves out hash and `restartedAt`."""
-
-    replica_set_uid: str
-    number: int
-    digest: str
-    images: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Between:
-    """A moment known only within bounds."""
-
-    earliest: datetime
-    latest: datetime
+    usage_query: str | None = None
+    """PromQL for that share, asked where the API server has no pod metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A Deployment as it was at `at` (the API server's clock). None always means: could not be read."""
+    """A target as it was at `at` (the API server's clock). None always means: could not be read."""
 
     at: datetime
     uid: str
@@ -99,12 +88,20 @@ class Observation:
     ourselves: bool = False
     """Whether it is the remediator's own Deployment."""
     paused: bool = False
+    marks: tuple[Mark, ...] = ()
+    """A person's stop of ours, written on the Deployment."""
     rolled_out: bool = True
     """Whether the last rollout came to its end. Pods that fail afterwards do not reopen it."""
     rolled_out_at: datetime | None = None
     """When it did, by the API server's clock."""
     rollout_detail: str = ""
     progress_deadline_exceeded: bool = False
+    """Of the present rollout: an older one's verdict stays in the status until there is progress."""
+    replica_failure: str | None = None
+    """Why pods cannot even be created: a quota, an admission webhook."""
+    strategy: Strategy = field(default_factory=Strategy)
+    order: Order | None = None
+    """Of a StatefulSet; a Deployment's pods have none."""
     template_changed: Between | None = None
     """When the present template, restarts aside, became the current one."""
     revision: int | None = None
@@ -114,7 +111,15 @@ class Observation:
     pods: tuple[PodSeen, ...] | None = None
     usage: float | None = None
     """Mean over the pods of the highest usage/limit of cpu and memory; None where there is no limit."""
-    hpas: tuple[str, ...] | None = None
+    usage_from: str = ""
+    """Empty for the API server's pod metrics, else who says it."""
+    hpas: tuple[Autoscaler, ...] | None = None
+    budgets: tuple[str, ...] | None = None
+    """PodDisruptionBudgets on its pods, in words. They do not bound rolling updates."""
+    events: tuple[EventSeen, ...] | None = None
+    """Recent ones of the Deployment, its ReplicaSets and pods, the latest first."""
+    logs: tuple[LogSeen, ...] | None = None
+    """Of containers that crashed; None also where the policy does not want them."""
     gitops: tuple[str, ...] = ()
     """Marks of a GitOps tool."""
     controller: str | None = None
@@ -127,7 +132,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """The Deployment could not be observed at all."""
+    """The target could not be observed at all."""
 
     reason: Reason
     detail: str
@@ -139,18 +144,11 @@ def facts_from(seen: Observation, *, alert_started_at: datetime, rules: FactRule
         Fact.RECENT_ROLLOUT: _recent_rollout(seen, alert_started_at, rules.recent_rollout),
         Fact.PREVIOUS_REVISION: _previous_revision(seen),
         Fact.ROLLOUT_IN_PROGRESS: Finding(not seen.rolled_out, seen.rollout_detail or "rollout complete"),
-        Fact.ROLLOUT_STUCK: Finding(
-            seen.progress_deadline_exceeded and not seen.rolled_out,
-            "progress deadline exceeded"
-            if seen.progress_deadline_exceeded
-            else "within its progress deadline",
-        ),
-        Fact.CRASH_LOOPING: _waiting(seen, ("CrashLoopBackOff",), "crash looping"),
-        Fact.IMAGE_PULL_FAILING: _waiting(
-            seen, ("ImagePullBackOff", "ErrImagePull", "InvalidImageName"), "unable to pull their image"
-        ),
-        Fact.OOM_KILLED: _pods(seen, "out of memory", lambda pod: pod.oom_killed),
-        Fact.UNSCHEDULABLE: _pods(seen, "unschedulable", lambda pod: pod.unschedulable is not None),
+        Fact.ROLLOUT_STUCK: _rollout_stuck(seen),
+        Fact.CRASH_LOOPING: _pods(seen, "crash looping", lambda pod: crashing(pod, seen.at)),
+        Fact.IMAGE_PULL_FAILING: _pods(seen, "unable to pull their image", pulling_in_vain),
+        Fact.OOM_KILLED: _pods(seen, "out of memory", lambda pod: out_of_memory(pod, seen.at)),
+        Fact.UNSCHEDULABLE: _unschedulable(seen),
         Fact.RESOURCE_PRESSURE: _resource_pressure(seen, rules.resource_pressure),
         Fact.HPA: _hpa(seen),
         Fact.GITOPS_OWNED: Finding(bool(seen.gitops), ", ".join(seen.gitops) or "no mark of a GitOps tool"),
@@ -161,8 +159,19 @@ def facts_from(seen: Observation, *, alert_started_at: datetime, rules: FactRule
         Fact.PAUSED: Finding(
             seen.paused, "rollouts are paused" if seen.paused else "rollouts are not paused"
         ),
-        Fact.SINGLE_REPLICA: Finding(seen.replicas == 1, f"{seen.replicas} replicas wanted"),
+        Fact.SINGLE_REPLICA: Finding(
+            seen.replicas == 1, f"{seen.replicas} replicas wanted; {seen.strategy.words}"
+        ),
     }
+
+
+def with_usage(seen: Observation, share: float | None, why_not: str) -> Observation:
+    """What Prometheus says of the usage, where the API server has no pod metrics."""
+    if share is None or not math.isfinite(share) or share < 0:
+        why = f"{_why_unknown(seen, 'usage')}; Prometheus: {why_not or f'{share} is no share'}"
+        return replace(seen, unreadable={**seen.unreadable, "usage": why})
+    rest = {name: why for name, why in seen.unreadable.items() if name != "usage"}
+    return replace(seen, usage=share, usage_from="Prometheus", unreadable=rest)
 
 
 def _recent_rollout(seen: Observation, alert_started_at: datetime, window: timedelta) -> Finding:
@@ -194,27 +203,62 @@ def _previous_revision(seen: Observation) -> Finding:
     return Finding(True, f"revision {newest.number} differs ({', '.join(newest.images)})")
 
 
-def _waiting(seen: Observation, reasons: tuple[str, ...], words: str) -> Finding:
-    return _pods(seen, words, lambda pod: any(reason in pod.waiting for reason in reasons))
+def _rollout_stuck(seen: Observation) -> Finding:
+    """A rollout whose pods cannot be created will not move, however far its deadline is."""
+    if seen.order is not None:
+        return _order_stuck(seen, seen.order)
+    why = "progress deadline exceeded" if seen.progress_deadline_exceeded else "within its progress deadline"
+    if seen.replica_failure is not None:
+        why = f"{why}; pods cannot be created: {seen.replica_failure}"
+    stuck = seen.progress_deadline_exceeded or seen.replica_failure is not None
+    return Finding(stuck and not seen.rolled_out, why)
 
 
-def _pods(seen: Observation, words: str, matches: Callable[[PodSeen], bool]) -> Finding:
+def _order_stuck(seen: Observation, order: Order) -> Finding:
+    """A StatefulSet has no deadline: it waits for a pod that fails for ever."""
+    if seen.rolled_out:
+        return Finding(False, "no rollout is in progress")
+    if order.unready is None:
+        return Finding(None, _why_unknown(seen, "pods"))
+    current = {pod.name for pod in seen.pods or ()}
+    for one in order.unready:
+        # In parallel only what is new already is waited for: the old pods are replaced as they are.
+        waits = order.one_by_one or one.pod.name in current
+        if waits and (why := failing(one.pod, seen.at)):
+            return Finding(True, f"it waits for {why}")
+    return Finding(False, "no pod that it waits for is failing")
+
+
+def _pods(seen: Observation, words: str, why: Callable[[PodSeen], str | None]) -> Finding:
+    """A fact that holds when it holds for any pod; the first one's `why` is quoted."""
     if seen.pods is None:
         return Finding(None, _why_unknown(seen, "pods"))
-    hit = [pod.name for pod in seen.pods if matches(pod)]
-    return Finding(bool(hit), f"{len(hit)} of {len(seen.pods)} pods of the current template {words}")
+    hits = [said for pod in seen.pods if (said := why(pod))]
+    detail = f"{len(hits)} of {len(seen.pods)} pods of the current template {words}"
+    return Finding(bool(hits), f"{detail}: {hits[0]}" if hits else detail)
+
+
+def _unschedulable(seen: Observation) -> Finding:
+    """No node has room, or no quota."""
+    if seen.replica_failure is not None and "quota" in seen.replica_failure:
+        return Finding(True, f"pods cannot be created: {seen.replica_failure}")
+    return _pods(seen, "unschedulable", lambda pod: pod.unschedulable)
 
 
 def _resource_pressure(seen: Observation, limit: float) -> Finding:
     if seen.usage is None:
         return Finding(None, _why_unknown(seen, "usage"))
-    return Finding(seen.usage >= limit, f"usage is {seen.usage:.0%} of the limit on average")
+    where = f", says {seen.usage_from}" if seen.usage_from else ""
+    return Finding(seen.usage >= limit, f"usage is {seen.usage:.0%} of the limit on average{where}")
 
 
 def _hpa(seen: Observation) -> Finding:
     if seen.hpas is None:
         return Finding(None, _why_unknown(seen, "hpas"))
-    return Finding(bool(seen.hpas), ", ".join(seen.hpas) or "no HorizontalPodAutoscaler")
+    said = ", ".join(map(str, seen.hpas))
+    if len(seen.hpas) > 1:
+        return Finding(True, f"{len(seen.hpas)} autoscalers work against each other: {said}")
+    return Finding(bool(seen.hpas), said or "no HorizontalPodAutoscaler")
 
 
 def _why_unknown(seen: Observation, field_name: str) -> str:
@@ -222,7 +266,9 @@ def _why_unknown(seen: Observation, field_name: str) -> str:
 
 
 def _ago(span: timedelta) -> str:
+    """In the largest unit of which there are at least two."""
     seconds = span.total_seconds()
-    if seconds < 120:  # noqa: PLR2004 - below two minutes seconds read better
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -8,35 +8,60 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from remediator.core.actions import Intent, Target
+from remediator.core.actions import ACTION_KINDS, Intent, Target, kind_of
 from remediator.core.reasons import Reason
 from remediator.core.verification import Sample, Verdict
 
 
 class Phase(StrEnum):
-    """Where an incident is. `escalated` waits for a person and keeps automation off the target."""
+    """Where an incident is. `escalated` waits for a person and keeps automation off the target.
+
+    `returning` is over for everybody but us: a scale-up of it is still to be given back. It does not own
+    the target, so another incident may open; while a return is carried out it does.
+    """
 
     DECIDING = "deciding"
     ACTING = "acting"
     ROLLING_OUT = "rolling_out"
     VERIFYING = "verifying"
+    RETURNING = "returning"
     ESCALATED = "escalated"
     CLOSED = "closed"
 
 
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
     {
-        Phase.DECIDING: frozenset({Phase.DECIDING, Phase.ACTING, Phase.ESCALATED, Phase.CLOSED}),
-        Phase.ACTING: frozenset({Phase.ACTING, Phase.ROLLING_OUT, Phase.DECIDING, Phase.ESCALATED}),
-        Phase.ROLLING_OUT: frozenset({Phase.ROLLING_OUT, Phase.VERIFYING, Phase.DECIDING, Phase.ESCALATED}),
-        Phase.VERIFYING: frozenset({Phase.VERIFYING, Phase.DECIDING, Phase.ESCALATED, Phase.CLOSED}),
+        Phase.DECIDING: frozenset(
+            {Phase.DECIDING, Phase.ACTING, Phase.RETURNING, Phase.ESCALATED, Phase.CLOSED}
+        ),
+        Phase.ACTING: frozenset(
+            {Phase.ACTING, Phase.ROLLING_OUT, Phase.DECIDING, Phase.RETURNING, Phase.ESCALATED}
+        ),
+        Phase.ROLLING_OUT: frozenset(
+            {Phase.ROLLING_OUT, Phase.VERIFYING, Phase.DECIDING, Phase.ACTING, Phase.ESCALATED, Phase.CLOSED}
+        ),
+        Phase.VERIFYING: frozenset(
+            {
+                Phase.VERIFYING,
+                Phase.DECIDING,
+                Phase.ACTING,
+                Phase.RETURNING,
+                Phase.ESCALATED,
+                Phase.CLOSED,
+            }
+        ),
+        Phase.RETURNING: frozenset({Phase.RETURNING, Phase.ACTING, Phase.CLOSED}),
         Phase.ESCALATED: frozenset({Phase.CLOSED}),
         Phase.CLOSED: frozenset(),
     }
 )
 
-WORKING_PHASES = (Phase.DECIDING, Phase.ACTING, Phase.ROLLING_OUT, Phase.VERIFYING)
+WORKING_PHASES = (Phase.DECIDING, Phase.ACTING, Phase.ROLLING_OUT, Phase.VERIFYING, Phase.RETURNING)
 """The phases a worker of this build can advance. Others are a person's turn, or a newer build's."""
+
+
+OVER = (Phase.RETURNING, Phase.CLOSED)
+"""The phases in which an incident does not own its target: another may be opened on it."""
 
 
 class IllegalTransition(Exception):
@@ -64,9 +89,13 @@ class AttemptState(StrEnum):
         return self in (AttemptState.INTENDED, AttemptState.APPLIED, AttemptState.ROLLED_OUT)
 
 
+RETURN_STEP = -1
+"""The step of an attempt that gives a scale-up back, or takes that back: no step of the playbook."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One execution of a step. Everything that ends other than withdrawn spends budget."""
+    """One execution of a step. All but returns spend budget, unless withdrawn."""
 
     id: int
     incident_id: int
@@ -91,6 +120,18 @@ class Attempt:
     """What our own query said when it was intended."""
     samples: tuple[Sample, ...] = ()
 
+    @property
+    def returning(self) -> bool:
+        return self.step == RETURN_STEP
+
+    @property
+    def kind(self) -> str:
+        """The word in the journal and the metrics: `return`, or the kind of its action."""
+        return "return" if self.returning else kind_of(self.intent)
+
+
+ATTEMPT_KINDS = (*ACTION_KINDS, "return")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
@@ -110,7 +151,11 @@ class Incident:
     approved_by: str | None = None
     approved_step: int | None = None
     """The step that waits for approval, or has it once `approved_by` is set."""
+    approved_action: str | None = None
+    """What that step was to do when a person was asked: after a reload its number may be another one's."""
     approval_refused_by: str | None = None
+    return_to: int | None = None
+    """The replica count before our scale-up, to which it is returned."""
     closed_at: datetime | None = None
     reason: Reason | None = None
     """Why it was closed or escalated."""
@@ -133,6 +178,15 @@ class Pause:
             return False
         scopes = ("all", f"namespace:{target.namespace}", f"target:{target}", f"playbook:{alert}")
         return self.scope in scopes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """Many targets that began to alert at once: one escalation for all of them."""
+
+    id: int
+    began_at: datetime
+    detail: str
 
 
 BREAKER = "breaker"

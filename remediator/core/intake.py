@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from remediator.core.actions import Target
+from remediator.core.actions import Target, Workload
 from remediator.core.alerts import Alert, plausible
 from remediator.core.policy import Policy
 from remediator.core.reasons import Reason
 
+WATCHDOG = "Watchdog"
+"""The alert that always fires, so that its silence says that alerts do not reach us."""
+
 OPENS = frozenset({Reason.INCIDENT_OPENED, Reason.STILL_FIRING})
 """Admissions that begin an incident."""
+
+_KINDS = {kind.label: kind for kind in Workload}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +38,13 @@ class Admission:
 
 
 def target_of(alert: Alert) -> Target | None:
-    """The Deployment the alert names. There is no default namespace, and no guessing."""
+    """The workload the alert names. There is no default namespace, and no guessing between two kinds."""
+    named = [(kind, alert.labels[label]) for label, kind in _KINDS.items() if alert.labels.get(label)]
+    if len(named) != 1:
+        return None
+    ((kind, name),) = named
     try:
-        return Target(alert.labels.get("namespace", ""), alert.labels.get("deployment", ""))
+        return Target(alert.labels.get("namespace", ""), name, kind)
     except ValueError:
         return None
 
@@ -44,6 +53,8 @@ def admit(
     alert: Alert, policy: Policy, *, known: KnownEpisode | None, open_incident: int | None, now: datetime
 ) -> Admission:
     """Say what becomes of one alert. `known` is the closest episode, `open_incident` the target's."""
+    if alert.name == WATCHDOG:
+        return Admission(alert=alert, reason=Reason.WATCHDOG)
     target = target_of(alert)
     if not plausible(alert, now):
         return Admission(alert=alert, reason=Reason.IMPLAUSIBLE_TIME)
@@ -67,7 +78,7 @@ def _firing(  # noqa: PLR0917 - private, and called once
 ) -> Reason:
     if target not in policy.targets:
         return Reason.UNKNOWN_TARGET
-    if alert.name not in policy.playbooks:
+    if policy.playbook_for(alert.name, target) is None:
         return Reason.NO_PLAYBOOK
     if open_incident is not None:
         same = known is not None and known.firing and known.incident_id == open_incident

@@ -7,10 +7,10 @@ which of them are missing, and a step that needs a missing one is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from remediator.core.actions import Action, RollingRestart, RolloutUndo, Scale, Target
+from remediator.core.actions import Action, RollingRestart, RolloutUndo, Scale, SetMinimum, Target, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,41 @@ READS = (
     ),
     Permission(
         verb="list",
+        resource="poddisruptionbudgets",
+        group="policy",
+        named=False,
+        because="the story: how many evictions the service can bear",
+    ),
+    Permission(
+        verb="list",
         resource="pods",
         group="metrics.k8s.io",
         named=False,
         because="the fact resource_pressure: usage against the limits",
     ),
+    Permission(
+        verb="list",
+        resource="events",
+        named=False,
+        because="the story: what Kubernetes said of the Deployment, its ReplicaSets and pods",
+    ),
+)
+_OF_STATEFUL_SETS = {"deployments": "statefulsets", "replicasets": "controllerrevisions"}
+
+
+def _of(kind: Workload, permission: Permission) -> Permission:
+    """The same permission for another kind of workload."""
+    resource, slash, subresource = permission.resource.partition("/")
+    if kind is Workload.DEPLOYMENT or resource not in _OF_STATEFUL_SETS:
+        return permission
+    return replace(permission, resource=f"{_OF_STATEFUL_SETS[resource]}{slash}{subresource}")
+
+
+READ_LOGS = Permission(
+    verb="get",
+    resource="pods/log",
+    named=False,
+    because="the story: the last lines of a crashed container, since the policy wants them",
 )
 READ_SCALE = Permission(
     verb="get",
@@ -71,6 +101,13 @@ READ_SCALE = Permission(
 WRITE_SCALE = Permission(
     verb="patch", resource="deployments/scale", group="apps", because="scale: set the replica count"
 )
+WRITE_MINIMUM = Permission(
+    verb="patch",
+    resource="horizontalpodautoscalers",
+    group="autoscaling",
+    named=False,  # the autoscaler is found by what it scales; its name is whatever its owner chose
+    because="under_hpa: raise_min: set minReplicas; RBAC cannot limit that to one field or one autoscaler",
+)
 WRITE_DEPLOYMENT = Permission(
     verb="patch",
     resource="deployments",
@@ -79,18 +116,52 @@ WRITE_DEPLOYMENT = Permission(
 )
 
 
-WRITES = (READ_SCALE, WRITE_SCALE, WRITE_DEPLOYMENT)
+CREATE_EVENTS = Permission(
+    verb="create",
+    resource="events",
+    named=False,
+    because="optional: Events on the target tell what was done and why, for kubectl describe",
+)
+
+WRITE_STATEFUL_SET = replace(
+    _of(Workload.STATEFUL_SET, WRITE_DEPLOYMENT), because="rolling restart: change the pod template"
+)
+
+WRITES = (
+    READ_SCALE,
+    WRITE_SCALE,
+    _of(Workload.STATEFUL_SET, READ_SCALE),
+    _of(Workload.STATEFUL_SET, WRITE_SCALE),
+    WRITE_MINIMUM,
+    WRITE_DEPLOYMENT,
+    WRITE_STATEFUL_SET,
+)
 
 
-def needed_by(action: Action) -> tuple[Permission, ...]:
-    """What carrying out an action needs beyond the reads."""
+def reads_of(kind: Workload) -> tuple[Permission, ...]:
+    """What looking at a target of this kind needs."""
+    return tuple(_of(kind, permission) for permission in READS)
+
+
+def needed_by(action: Action, kind: Workload = Workload.DEPLOYMENT) -> tuple[Permission, ...]:
+    """What carrying out an action on a target of this kind needs beyond the reads."""
     match action:
         case Scale():
-            return (READ_SCALE, WRITE_SCALE)
+            return (_of(kind, READ_SCALE), _of(kind, WRITE_SCALE))
+        case SetMinimum():
+            return (WRITE_MINIMUM,)
+        case RolloutUndo() if kind is Workload.STATEFUL_SET:
+            return ()  # it is never done
         case RollingRestart() | RolloutUndo():
-            return (WRITE_DEPLOYMENT,)
+            return (WRITE_DEPLOYMENT if kind is Workload.DEPLOYMENT else WRITE_STATEFUL_SET,)
         case _ as never:
             assert_never(never)
+
+
+def needed_for(action: Action, kind: Workload = Workload.DEPLOYMENT) -> tuple[Permission, ...]:
+    """What a step may need, whichever way it comes to be carried out."""
+    also = (WRITE_MINIMUM,) if isinstance(action, Scale) and action.raises_minimum else ()
+    return (*needed_by(action, kind), *also)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,18 +6,23 @@ reason, and the next one is looked at.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from remediator.core import order
 from remediator.core.actions import (
     Action,
     Intent,
+    MinimumIntent,
     RestartIntent,
     RollingRestart,
     RolloutUndo,
     Scale,
     ScaleIntent,
+    SetMinimum,
     UndoIntent,
+    Workload,
     restart_timestamp,
 )
 from remediator.core.decisions import Situation, StepVerdict
@@ -34,19 +39,29 @@ def weigh_steps(situation: Situation) -> tuple[StepVerdict, ...]:
     """Say of each step why it is or is not the one to take. At most one is chosen."""
     verdicts: list[StepVerdict] = []
     for index, step in enumerate(situation.playbook.steps):
-        refusal = _refusal(situation, index, step)
+        action = as_it_stands(step.action, situation)
+        refusal = _refusal(situation, index, step, action)
         reason, detail = refusal or (Reason.STEP_APPLIES, _because(situation, step))
-        verdicts.append(StepVerdict(step=index, action=step.action, reason=reason, detail=detail))
+        verdicts.append(StepVerdict(step=index, action=action, reason=reason, detail=detail))
         if refusal is None:
             break
     return tuple(verdicts)
+
+
+def as_it_stands(action: Action, situation: Situation) -> Action:
+    """What a step's action comes to here: under an autoscaler a scale-up may be one of its `minReplicas`."""
+    hpa = situation.facts.get(Fact.HPA)
+    under_hpa = hpa is not None and hpa.truth is True
+    if not isinstance(action, Scale) or not action.raises_minimum:
+        return action
+    return SetMinimum(action.to) if under_hpa else replace(action, raises_minimum=False)
 
 
 def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
     """Exactly what to send for an action that `weigh_steps` chose."""
     seen = situation.seen
     if not isinstance(seen, Observation):
-        raise TypeError("an action needs an observed Deployment")
+        raise TypeError("an action needs an observed target")
     match action:
         case RollingRestart():
             return RestartIntent(
@@ -69,6 +84,16 @@ def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
             return ScaleIntent(
                 uid=seen.uid, generation=seen.generation, replicas_from=seen.replicas, replicas_to=replicas
             )
+        case SetMinimum(to=least):
+            (hpa,) = seen.hpas or ()
+            return MinimumIntent(
+                uid=seen.uid,
+                generation=seen.generation,
+                autoscaler=hpa.name,
+                autoscaler_uid=hpa.uid,
+                replicas_from=hpa.minimum,
+                replicas_to=least,
+            )
         case _ as never:
             assert_never(never)
 
@@ -79,7 +104,7 @@ def _because(situation: Situation, step: Step) -> str:
     return "; ".join(f"{fact}: {situation.facts[fact].because}" for fact in step.when)
 
 
-def _refusal(situation: Situation, index: int, step: Step) -> Refusal | None:
+def _refusal(situation: Situation, index: int, step: Step, action: Action) -> Refusal | None:
     if any(attempt.step == index and _counts(attempt) for attempt in situation.tried):
         return Reason.ALREADY_TRIED, f"step {index + 1} was tried in this incident"
     seen = situation.seen
@@ -91,31 +116,49 @@ def _refusal(situation: Situation, index: int, step: Step) -> Refusal | None:
             return Reason.FACT_UNKNOWN, f"{fact} is unknown: {finding.because}"
         if not finding.truth:
             return Reason.FACT_FALSE, f"{fact} is false: {finding.because}"
-    return _action_refusal(situation, seen, step.action) or _permission_refusal(situation, seen, step.action)
+    return _action_refusal(situation, seen, action) or permission_refusal(situation, action)
 
 
 def _action_refusal(situation: Situation, seen: Observation, action: Action) -> Refusal | None:
     match action:
         case RollingRestart():
-            return None
+            return order.restart_refusal(seen) or _interruption(situation, seen)
+        case RolloutUndo() if situation.incident.target.kind is Workload.STATEFUL_SET:
+            return order.undo_refusal(seen)
         case RolloutUndo():
-            return _undo_refusal(situation, seen)
+            return _undo_refusal(situation, seen) or _interruption(situation, seen)
         case Scale():
-            return _scale_refusal(situation, seen, action)
+            return _scale_refusal(situation, seen, action) or order.scale_refusal(seen, action)
+        case SetMinimum():
+            return _minimum_refusal(situation, seen, action) or order.scale_refusal(seen, action)
         case _ as never:
             assert_never(never)
 
 
-def _permission_refusal(situation: Situation, seen: Observation, action: Action) -> Refusal | None:
+def permission_refusal(situation: Situation, action: Action) -> Refusal | None:
     """Asked last: a missing permission is news only for a step that would be taken."""
-    missing = [str(permission) for permission in needed_by(action) if permission in seen.missing_permissions]
+    lacking = situation.seen.missing_permissions if isinstance(situation.seen, Observation) else ()
+    needed = needed_by(action, situation.incident.target.kind)
+    missing = [str(permission) for permission in needed if permission in lacking]
     if not missing:
         return None
     return Reason.FORBIDDEN, f"we lack {', '.join(missing)} on {situation.incident.target}: remediator rbac"
 
 
+def _interruption(situation: Situation, seen: Observation) -> Refusal | None:
+    """A rollout that takes the last serving pod away first is an outage; the alert is not always one."""
+    # A Deployment's controller takes away first what does not serve, a StatefulSet's what comes last.
+    serving = seen.replicas if seen.order is None else seen.ready
+    if situation.target_policy.accept_outage or not seen.ready or seen.strategy.missing < serving:
+        return None
+    return (
+        Reason.WOULD_INTERRUPT,
+        f"{seen.strategy.words}, and {seen.ready} of {seen.replicas} are ready: accept_outage on the target",
+    )
+
+
 def _undo_refusal(situation: Situation, seen: Observation) -> Refusal | None:
-    if owner := _owner(situation):
+    if owner := owner_refusal(situation):
         return owner
     if any(isinstance(attempt.intent, UndoIntent) and _counts(attempt) for attempt in situation.tried):
         return Reason.ALREADY_UNDONE, "this incident has had its one undo"
@@ -145,25 +188,55 @@ def _our_undos(situation: Situation) -> list[UndoIntent]:
 
 
 def _scale_refusal(situation: Situation, seen: Observation, action: Scale) -> Refusal | None:
-    if owner := _owner(situation):
+    if owner := owner_refusal(situation):
         return owner
     hpa = situation.facts[Fact.HPA]
     if hpa.truth is None:
         return Reason.FACT_UNKNOWN, f"whether an autoscaler owns the replicas is unknown: {hpa.because}"
     if hpa.truth:
         return Reason.HPA_OWNS_REPLICAS, hpa.because
-    bounds = situation.target_policy
-    if not bounds.min_replicas <= action.to <= bounds.max_replicas:
-        return (
-            Reason.REPLICAS_AT_BOUND,
-            f"{action.to} is outside {bounds.min_replicas} to {bounds.max_replicas}",
-        )
+    if bounded := _bounds_refusal(situation, action):
+        return bounded
     if (action.to >= seen.replicas) if action.down else (action.to <= seen.replicas):
         return Reason.REPLICAS_AT_BOUND, f"{action} would not change {seen.replicas} replicas that way"
     return None
 
 
-def _owner(situation: Situation) -> Refusal | None:
+def _minimum_refusal(situation: Situation, seen: Observation, action: SetMinimum) -> Refusal | None:
+    """Raised is only what one autoscaler, which nobody would write back, then really asks for."""
+    if owner := owner_refusal(situation):
+        return owner
+    if seen.hpas is None or len(seen.hpas) != 1:
+        return Reason.HPA_OWNS_REPLICAS, situation.facts[Fact.HPA].because
+    (hpa,) = seen.hpas
+    if hpa.owner:
+        return Reason.OWNED_ELSEWHERE, f"autoscaler {hpa}"
+    if hpa.minimum < 1:
+        return Reason.HPA_OWNS_REPLICAS, f"{hpa} may take the last replica away, and is to stay able to"
+    if bounded := _bounds_refusal(situation, action):
+        return bounded
+    if action.to > hpa.maximum:
+        return Reason.REPLICAS_AT_BOUND, f"{action.to} is above maxReplicas of {hpa}"
+    if action.to <= hpa.minimum:
+        return Reason.REPLICAS_AT_BOUND, f"minReplicas of {hpa} is not below {action.to}"
+    if action.to <= seen.replicas:
+        full = "its maximum" if seen.replicas >= hpa.maximum else f"{seen.replicas} replicas"
+        return Reason.REPLICAS_AT_BOUND, f"{hpa} runs {full} already: minReplicas {action.to} adds nothing"
+    return None
+
+
+def _bounds_refusal(situation: Situation, action: Scale | SetMinimum) -> Refusal | None:
+    if not action.down and situation.facts[Fact.UNSCHEDULABLE].truth:
+        return Reason.NO_ROOM, situation.facts[Fact.UNSCHEDULABLE].because
+    bounds = situation.target_policy
+    if bounds.min_replicas <= action.to <= bounds.max_replicas:
+        return None
+    detail = f"{action.to} is outside {bounds.min_replicas} to {bounds.max_replicas}"
+    return Reason.REPLICAS_AT_BOUND, detail
+
+
+def owner_refusal(situation: Situation) -> Refusal | None:
+    """Whoever owns the target would revert an undo or a scale."""
     for fact in (Fact.GITOPS_OWNED, Fact.OPERATOR_OWNED):
         if situation.facts[fact].truth:
             return Reason.OWNED_ELSEWHERE, situation.facts[fact].because

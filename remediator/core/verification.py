@@ -86,8 +86,18 @@ class Judgement:
     detail: str
 
 
-def judge(samples: Iterable[Sample], criterion: Criterion, *, since: datetime, now: datetime) -> Judgement:
-    """Judge the samples taken after the rollout finished at `since`."""
+def judge(
+    samples: Iterable[Sample],
+    criterion: Criterion,
+    *,
+    since: datetime,
+    now: datetime,
+    impatient: bool = False,
+) -> Judgement:
+    """Judge the samples taken after the rollout finished at `since`.
+
+    Impatient, as many consecutive bad samples as prove recovery when good end it before the time is over.
+    """
     counted = [sample for sample in samples if sample.at >= since + criterion.settle]
     streak = 0
     for sample in reversed(counted):
@@ -98,7 +108,7 @@ def judge(samples: Iterable[Sample], criterion: Criterion, *, since: datetime, n
     if streak >= criterion.samples:
         last = counted[-1].value
         return _judgement(Verdict.RECOVERED, Reason.RECOVERED, f"{progress}, the last was {last:.4g}")
-    if now < since + criterion.within:
+    if now < since + criterion.within and not (impatient and _all_bad(counted, criterion)):
         return _judgement(Verdict.PENDING, Reason.VERDICT_PENDING, progress)
     if not counted or counted[-1].value is None:
         why = counted[-1].detail if counted else "no sample was taken after the settle time"
@@ -106,6 +116,12 @@ def judge(samples: Iterable[Sample], criterion: Criterion, *, since: datetime, n
     return _judgement(
         Verdict.NOT_RECOVERED, Reason.NOT_RECOVERED, f"{progress}, last {counted[-1].value:.4g}"
     )
+
+
+def _all_bad(counted: list[Sample], criterion: Criterion) -> bool:
+    """Whether as many in a row are bad as would prove recovery if they were good."""
+    last = counted[-criterion.samples :]
+    return len(last) == criterion.samples and not any(_is_good(sample, criterion.good) for sample in last)
 
 
 def _judgement(verdict: Verdict, reason: Reason, detail: str) -> Judgement:

@@ -10,7 +10,7 @@ whether it was.
        |  |         v            v              v
        |  |      (deciding: withdrawn, failed or not recovered: the next step)
        |  └────> closed (well without us)      escalated ──> closed (acknowledged)
-       held, looked at again
+       held, looked at again                           (a scale-up: returning ──> acting ... ──> closed)
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from remediator.lifecycle.close import escalate
 from remediator.lifecycle.decide import decide
 from remediator.lifecycle.explain import Foresight, foresee
 from remediator.lifecycle.receive import Receipt, receive
+from remediator.lifecycle.returning import give_back, keep
 from remediator.lifecycle.verify import verify
 from remediator.lifecycle.wait import wait
 from remediator.lifecycle.world import Pace, World
@@ -57,22 +58,28 @@ class Lifecycle:
 
         Raises LeaseLost and JournalUnavailable; nothing was recorded then.
         """
+        world = self.world
         if claim.claims > MOST_CLAIMS:
             detail = f"{claim.claims - 1} claims without progress in phase {claim.incident.phase}"
-            with self.world.journal.transaction() as tx:
+            with world.journal.transaction() as tx:
                 for kind, state in tx.abandon_attempts(claim.incident.id, Reason.POISONED, now=now):
                     tx.count("attempts", {"action": kind, "outcome": state})
-                escalate(tx, claim, Escalate(reason=Reason.POISONED, detail=detail), now=now)
+                if claim.incident.phase is Phase.RETURNING:  # it may not own the target any more
+                    keep(tx, claim, Reason.POISONED, detail, now=now)
+                else:
+                    escalate(tx, claim, Escalate(reason=Reason.POISONED, detail=detail), now=now)
             return None
         match claim.incident.phase:
             case Phase.DECIDING:
-                return decide(self.world, claim, now=now)
+                return decide(world, claim, now=now)
             case Phase.ACTING:
-                return act(self.world, claim, now=now)
+                return act(world, claim, now=now)
             case Phase.ROLLING_OUT:
-                return wait(self.world, claim, now=now)
+                return wait(world, claim, now=now)
             case Phase.VERIFYING:
-                return verify(self.world, claim, now=now)
+                return verify(world, claim, now=now)
+            case Phase.RETURNING:
+                return give_back(world, claim, now=now)
             case Phase.ESCALATED | Phase.CLOSED:
                 raise ValueError(f"nothing to advance in phase {claim.incident.phase}")
             case _ as never:

@@ -6,14 +6,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from remediator.core.actions import describe, kind_of
+from remediator.core.actions import describe
 from remediator.core.decisions import Escalate
 from remediator.core.facts import Observation
 from remediator.core.incidents import Attempt, AttemptState, Phase
 from remediator.core.policy import Playbook, query_for
 from remediator.core.reasons import Reason
+from remediator.core.returns import is_way_up
 from remediator.core.verification import Criterion, Judgement, Verdict, judge
 from remediator.lifecycle.close import close, end_attempt, escalate, feed_breaker
+from remediator.lifecycle.returning import borne, not_borne
 from remediator.lifecycle.world import World, attempt_in_flight, soon
 from remediator.ports import Claim
 
@@ -21,7 +23,7 @@ from remediator.ports import Claim
 def verify(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     """Take one sample when it is time, and judge."""
     attempt = attempt_in_flight(world, claim)
-    playbook = world.policy().playbooks.get(claim.incident.alert)
+    playbook = world.policy().playbook_for(claim.incident.alert, claim.incident.target)
     if playbook is None:
         return not_recovered(world, claim, attempt, Reason.POLICY_CHANGED, claim.incident.alert, now=now)
     criterion, since = playbook.verify, min(attempt.rolled_out_at or attempt.intended_at, now)
@@ -32,14 +34,17 @@ def verify(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     query = query_for(criterion, claim.incident.target)
     sample = world.metrics.ask(query, now=now, lookback=now - settled)
     attempt = replace(attempt, samples=(*attempt.samples, sample))
-    judgement = judge(attempt.samples, criterion, since=since, now=now)
+    hurry = attempt.returning and not is_way_up(attempt)  # what took a replica away is soon made good
+    judgement = judge(attempt.samples, criterion, since=since, now=now, impatient=hurry)
     match judgement.verdict:
         case Verdict.PENDING:
             return _later(world, claim, attempt, _next_sample(criterion, since, now), now=now)
         case Verdict.RECOVERED:
+            if attempt.returning:
+                return borne(world, claim, attempt, judgement, now=now)
             return _recovered(world, claim, attempt, judgement, now=now)
         case Verdict.NOT_RECOVERED | Verdict.UNKNOWN:
-            if worse := _worse(world, claim, attempt, playbook):
+            if not attempt.returning and (worse := _worse(world, claim, attempt, playbook)):
                 return not_recovered(world, claim, attempt, Reason.WORSE_AFTER_ACTION, worse, now=now)
             return not_recovered(world, claim, attempt, judgement.reason, judgement.detail, now=now)
         case _ as never:
@@ -50,6 +55,8 @@ def not_recovered(
     world: World, claim: Claim, attempt: Attempt, reason: Reason, detail: str, *, now: datetime
 ) -> Claim | None:
     """Anything but recovery: count it for the breaker, then decide about the next step."""
+    if attempt.returning:
+        return not_borne(world, claim, attempt, reason, detail, now=now)
     verdict = Verdict.UNKNOWN if reason is Reason.VERDICT_UNKNOWN else Verdict.NOT_RECOVERED
     with world.journal.transaction() as tx:
         tx.lock_decisions()
@@ -88,9 +95,7 @@ def _worse(world: World, claim: Claim, attempt: Attempt, playbook: Playbook) -> 
     seen = world.cluster.observe(claim.incident.target)
     if not isinstance(seen, Observation):
         return None
-    expected = attempt.ready_before
-    if kind_of(attempt.intent) == "scale":
-        expected = min(expected, seen.replicas)  # a scale-down takes replicas away on purpose
-    if seen.ready < expected:
+    # A scale-down, an autoscaler or a person takes some away on purpose.
+    if seen.ready < min(attempt.ready_before, seen.replicas):
         return f"{seen.ready} replicas are ready, {attempt.ready_before} were before the action"
     return None

@@ -10,6 +10,7 @@ from remediator.core.incidents import Attempt
 from remediator.core.policy import Policy
 from remediator.ports import Claim, Cluster, Journal, LeaseLost, Metrics
 
+SHORTEST_WAIT = timedelta(milliseconds=100)
 LONGEST_WAIT = timedelta(minutes=1)
 """No incident sleeps longer, so that a clock set back cannot put one to sleep for ever."""
 
@@ -42,6 +43,11 @@ def attempt_in_flight(world: World, claim: Claim) -> Attempt:
             if attempt.state.in_flight:
                 return attempt
     raise LeaseLost(f"incident {claim.incident.id}: another worker has ended the attempt")
+
+
+def soonest(wanted: datetime, now: datetime) -> datetime:
+    """`wanted`, but not so near that we would be busy with nothing else."""
+    return max(wanted, now + SHORTEST_WAIT)
 
 
 def soon(wanted: datetime, now: datetime) -> datetime:

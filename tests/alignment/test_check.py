@@ -15,6 +15,7 @@ from tests.alignment.conftest import POLICY, ROUTING, RULES, RUNBOOK, SERIES
 HIVE_DOWN = "- alert: HiveDown"
 LATENCY = "- alert: HiveLatencyP99High"
 WEBHOOK = "webhook_configs:"
+GROUP_BY = "group_by: [alertname, namespace, deployment, statefulset]"
 
 
 def test_the_shipped_files_fit_together(shipped):
@@ -102,8 +103,7 @@ def test_an_automatic_alert_that_reaches_no_person_is_named(shipped):
 
 @pytest.mark.parametrize("group_by", ["[alertname]", "[alertname, namespace]", "[deployment]"])
 def test_a_route_that_mixes_targets_is_named_once(shipped, group_by):
-    own = "group_by: [alertname, namespace, deployment]  #"
-    shipped.edit(ROUTING, own, f"group_by: {group_by}  #")
+    shipped.edit(ROUTING, GROUP_BY, f"group_by: {group_by}", after="- receiver: remediator")
 
     message = (
         "the route to remediator puts several targets into one notification:"
@@ -115,7 +115,7 @@ def test_a_route_that_mixes_targets_is_named_once(shipped, group_by):
 
 @pytest.mark.parametrize("group_by", ["['...']", "[]"])
 def test_a_route_may_group_by_every_label_or_inherit_its_grouping(shipped, group_by):
-    shipped.edit(ROUTING, "group_by: [alertname, namespace, deployment]  #", f"group_by: {group_by}  #")
+    shipped.edit(ROUTING, GROUP_BY, f"group_by: {group_by}", after="- receiver: remediator")
 
     assert shipped.mistakes() == []
 
@@ -170,7 +170,7 @@ def test_a_webhook_that_loses_something_is_named_at_its_setting(shipped, old, ne
 
 def test_the_settings_for_all_receivers_count_for_a_webhook_without_its_own(shipped):
     text = Path(ROUTING).read_text()
-    start, end = text.index("        http_config:"), text.index("  - name: on-call")
+    start, end = text.index("        http_config:"), text.index("  - name: heartbeat")
     own = "".join(line.removeprefix("      ") + "\n" for line in text[start:end].splitlines())
     Path(ROUTING).write_text((text[:start] + text[end:]).replace("global:\n", f"global:\n{own}"))
 
@@ -349,11 +349,11 @@ def test_a_mistyped_remediation_is_named(shipped):
 @pytest.mark.parametrize(
     ("expr", "lacking"),
     [
-        ("sum(ahsan_score) < 95", "namespace and deployment"),
-        ("sum by (namespace) (ahsan_score) < 95", "deployment"),
-        ("avg without (deployment) (namespace_deployment:ahsan_score:avg) < 95", "deployment"),
-        ("vector(1)", "namespace and deployment"),
-        ("absent(ahsan_score)", "namespace and deployment"),
+        ("sum(ahsan_score) < 95", "namespace and deployment or statefulset"),
+        ("sum by (namespace) (ahsan_score) < 95", "deployment or statefulset"),
+        ("avg without (deployment) (namespace_deployment:ahsan_score:avg) < 95", "deployment or statefulset"),
+        ("vector(1)", "namespace and deployment or statefulset"),
+        ("absent(ahsan_score)", "namespace and deployment or statefulset"),
     ],
 )
 def test_an_automatic_alert_that_cannot_name_its_target_is_named(shipped, expr, lacking):
@@ -364,6 +364,38 @@ def test_an_automatic_alert_that_cannot_name_its_target_is_named(shipped, expr, 
         " keep it in the aggregation, or write it as a label"
     )
     assert shipped.mistakes() == [(RULES, shipped.line(RULES, f"expr: {expr}"), message)]
+
+
+STATEFUL = "namespace: bizra-testnet\n    statefulset: bizra-ledger"
+
+
+def test_an_alert_about_a_kind_that_its_playbook_cannot_select_is_named(shipped):
+    expr = "min by (namespace, statefulset) (ahsan_score) < 95"
+    shipped.edit(RULES, "namespace_deployment:ahsan_score:avg < 95", expr)
+
+    message = (
+        "AhsanScoreLow names a statefulset, and its playbook's query selects a deployment:"
+        " write $statefulset or $workload there"
+    )
+    assert (RULES, shipped.line(RULES, f"expr: {expr}"), message) in shipped.mistakes()
+
+
+def test_a_route_has_to_tell_apart_the_kind_of_workload_that_a_playbook_is_for(shipped):
+    shipped.edit(POLICY, "namespace: bizra-testnet\n    deployment: bizra-apex", STATEFUL)
+    policy = (
+        Path(POLICY).read_text().replace("$deployment", "$statefulset").replace("deployment=", "statefulset=")
+    )
+    Path(POLICY).write_text(policy)
+
+    def mixed():
+        wanted = "group_by [alertname, namespace, statefulset]"
+        return [line for file, line, message in shipped.mistakes() if file == ROUTING and wanted in message]
+
+    assert not mixed()
+    shipped.edit(ROUTING, ", statefulset]", "]", after="- receiver: remediator")
+    assert mixed() == [shipped.line(ROUTING, "group_by", after="- receiver: remediator")]
+    shipped.edit(ROUTING, "deployment]", "...]", after="- receiver: remediator")
+    assert not mixed()
 
 
 def test_an_automatic_alert_may_write_its_target_as_labels(shipped):
@@ -405,6 +437,22 @@ def test_two_rule_files_of_different_versions_are_named(shipped):
     assert [(file, message[:48]) for file, _, message in shipped.mistakes()] == [
         ("prometheus-rules/more.yml", "HiveLatencyP99High is of rules version 0.9.0, an")
     ]
+
+
+def test_rules_of_a_version_that_the_policy_does_not_list_are_named_in_the_policy(shipped):
+    shipped.edit(POLICY, "rules_versions: [1.2.0]", "rules_versions: [1.0.0, 1.1.0]")
+    where = f"{RULES}:{shipped.line(RULES, '- alert: AhsanScoreLow')}"
+    message = (
+        f"the rules are of version 1.2.0 ({where}), which is not listed here:"
+        " see that the playbooks still fit, then list it"
+    )
+    assert shipped.mistakes() == [(POLICY, shipped.line(POLICY, "rules_versions:"), message)]
+
+
+@pytest.mark.parametrize("listed", ["rules_versions: [1.2.0, 1.3.0]", "", "rules_versions: []"])
+def test_a_policy_may_list_several_versions_or_none(shipped, listed):
+    shipped.edit(POLICY, "rules_versions: [1.2.0]", listed)
+    assert shipped.mistakes() == []
 
 
 def test_an_info_series_of_another_version_is_named(shipped):

@@ -37,7 +37,7 @@ def with_odd(document: Any, path: KeyPath, odd: Any) -> Any:
 @pytest.mark.parametrize("file", [POLICY, RULES, SERIES, ROUTING])
 def test_an_odd_value_anywhere_is_survived(shipped, file):
     document = yaml.safe_load(Path(file).read_text())
-    for number, path in enumerate([*places(document)][::3]):  # the files repeat themselves
+    for number, path in enumerate([*places(document)][::6]):  # the files repeat themselves
         odd = ODD[number % len(ODD)]
         Path(file).write_text(yaml.safe_dump(with_odd(document, path, odd)))
         for name, line, message in shipped.mistakes():

@@ -11,6 +11,7 @@ from remediator.core.actions import (
     Scale,
     ScaleIntent,
     Target,
+    Workload,
     describe,
     intent_from_record,
     intent_to_record,
@@ -44,8 +45,8 @@ def test_an_action_and_its_intent_have_one_kind_and_survive_the_journal(action, 
     assert intent_from_record(json.loads(json.dumps(intent_to_record(intent)))) == intent
 
 
-def test_there_are_three_kinds():
-    assert ACTION_KINDS == ("restart", "undo", "scale")
+def test_there_are_four_kinds():
+    assert ACTION_KINDS == ("restart", "undo", "scale", "raise_min")
 
 
 def test_actions_say_what_they_do():
@@ -65,6 +66,31 @@ def test_nothing_is_ever_scaled_below_one(replicas):
 
 def test_a_target_is_written_as_kubectl_does():
     assert str(APEX) == "bizra-testnet/bizra-apex"
+
+
+WRITTEN = [
+    pytest.param("a/b", Target("a", "b"), id="a Deployment"),
+    pytest.param("a/statefulset/b", Target("a", "b", Workload.STATEFUL_SET), id="a StatefulSet"),
+]
+
+
+@pytest.mark.parametrize(("text", "target"), WRITTEN)
+def test_a_target_is_read_as_it_is_written(text, target):
+    assert (str(target), Target.parse(text)) == (text, target)
+
+
+def test_a_deployment_may_be_written_like_any_kind():
+    assert Target.parse("a/deployment/b") == Target("a", "b")
+
+
+@pytest.mark.parametrize("text", ["", "a", "a/", "/b", "a/b/c", "a/StatefulSet/b", "a/statefulset/b/c"])
+def test_what_names_no_target_is_refused(text):
+    with pytest.raises(ValueError, match="is not"):
+        Target.parse(text)
+
+
+def test_workloads_of_two_kinds_with_one_name_are_two_targets():
+    assert Target("a", "b") != Target("a", "b", Workload.STATEFUL_SET)
 
 
 def test_a_target_has_to_be_a_kubernetes_name():

@@ -8,9 +8,10 @@ import pytest
 
 from remediator.core.actions import RollingRestart, RolloutUndo, Scale, Target
 from remediator.core.decisions import Escalate, History, Hold, Opening, StepVerdict
-from remediator.core.facts import PodSeen, Unseen
+from remediator.core.facts import Autoscaler, PodSeen, Unseen
 from remediator.core.guardrails import GUARDRAILS, Proposal, breaker_trips
 from remediator.core.incidents import BREAKER, AttemptState
+from remediator.core.marks import Mark
 from remediator.core.policy import ChangeWindow, Limits, Mode
 from remediator.core.reasons import Reason
 from remediator.core.verification import Verdict
@@ -61,19 +62,21 @@ def at(minutes, **overrides):
 
 def test_the_order_is_the_order_of_the_docs():
     assert [name for name, _ in GUARDRAILS] == [
+        "storm",
         "paused",
         "target",
         "still_firing",
         "condition",
+        "monitoring",
         "rollout",
         "deployment_paused",
         "scaled_to_zero",
+        "autoscaler",
         "one_action_per_target",
         "cooldown",
         "target_budget",
         "overall_budget",
         "at_once",
-        "storm",
         "breaker",
         "change_window",
         "mode",
@@ -93,6 +96,7 @@ STUCK = {
     "pods": (PodSeen(name="a", ready=False, waiting=("CrashLoopBackOff",)),),
 }
 HOMELESS = {**STUCK, "pods": (PodSeen(name="a", ready=False, unschedulable="no node"),)}
+GROWING = (Autoscaler(name="h", maximum=9, current=3, desired=5),)
 OURS = an_attempt(applied_generation=7, intent=a_restart_intent(generation=6))
 
 
@@ -103,9 +107,31 @@ def openings(*minutes):
     )
 
 
+def approved(step, action):
+    return an_incident(approved_by="ada", approved_step=step, approved_action=action)
+
+
+def a_mark(key, value):
+    return Mark(where="annotation", key=key, value=value)
+
+
 HOLDS = [
     pytest.param(
         "paused", {"history": History(pauses=(a_pause(),))}, Reason.PAUSED, "all by ada", id="paused"
+    ),
+    pytest.param(
+        "paused",
+        {"seen": an_observation(marks=(a_mark("remediator/paused", "true"),))},
+        Reason.PAUSED,
+        "annotation remediator/paused='true'",
+        id="paused on the Deployment",
+    ),
+    pytest.param(
+        "paused",
+        {"seen": an_observation(marks=(a_mark("remediator/paused-until", "noon"),))},
+        Reason.PAUSE_UNREADABLE,
+        "a time with its zone",
+        id="a pause on the Deployment that cannot be read",
     ),
     pytest.param(
         "breaker",
@@ -120,6 +146,13 @@ HOLDS = [
         Reason.CLUSTER_UNREACHABLE,
         "timed out",
         id="API server away",
+    ),
+    pytest.param(
+        "target",
+        {"seen": Unseen(reason=Reason.UNAUTHENTICATED, detail="HTTP 401")},
+        Reason.UNAUTHENTICATED,
+        "HTTP 401",
+        id="credentials refused",
     ),
     pytest.param(
         "still_firing", {"firing": False}, Reason.NOT_FIRING, "says 80, good is >= 95", id="resolved"
@@ -146,6 +179,13 @@ HOLDS = [
         Reason.NO_DATA,
         "odd",
         id="no data, no reason",
+    ),
+    pytest.param(
+        "autoscaler",
+        {"seen": an_observation(hpas=GROWING)},
+        Reason.AUTOSCALER_GROWING,
+        "h (1 to 9 replicas, wants 5 of now 3)",
+        id="an autoscaler adds pods",
     ),
     pytest.param("condition", {"condition": a_sample(95)}, Reason.CONDITION_CLEARED, "says 95", id="well"),
     pytest.param(
@@ -235,7 +275,11 @@ HOLDS = [
         id="two elsewhere",
     ),
     pytest.param(
-        "storm", openings(1, 2, 9.9), Reason.STORM, "3 targets began to alert within 10m", id="storm"
+        "storm",
+        openings(1, 2, 9.9),
+        Reason.STORM,
+        "3 targets or more began to alert within 10m, or the storm still holds them",
+        id="storm",
     ),
     pytest.param(
         "mode", {"policy": a_policy(mode=Mode.OBSERVE)}, Reason.OBSERVE_MODE, "rolling restart", id="observe"
@@ -258,15 +302,22 @@ HOLDS = [
         "mode",
         {"policy": a_policy(mode=Mode.APPROVE)},
         Reason.AWAITING_APPROVAL,
-        "rolling restart: remediator approve 1",
+        'rolling restart: remediator approve 1 --action "rolling restart"',
         id="approve",
     ),
     pytest.param(
         "mode",
-        {"policy": a_policy(mode=Mode.APPROVE), "incident": an_incident(approved_by="ada", approved_step=1)},
+        {"policy": a_policy(mode=Mode.APPROVE), "incident": approved(1, "rolling restart")},
         Reason.AWAITING_APPROVAL,
         "",
         id="another step was approved",
+    ),
+    pytest.param(
+        "mode",
+        {"policy": a_policy(mode=Mode.APPROVE), "incident": approved(0, "rollout undo")},
+        Reason.AWAITING_APPROVAL,
+        "rolling restart",
+        id="something else was approved",
     ),
 ]
 
@@ -310,10 +361,26 @@ def test_what_waiting_cannot_help_goes_to_a_person(name, given, reason):
 BLIND = {"seen": Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail="")}
 
 PASSES = [
+    pytest.param("autoscaler", {"seen": an_observation(hpas=GROWING), "no_step": True}, id="nothing to do"),
+    pytest.param(
+        "autoscaler",
+        {"seen": an_observation(hpas=(Autoscaler(name="h", maximum=9, current=3, desired=3),))},
+        id="an autoscaler that is content",
+    ),
+    pytest.param("autoscaler", {"seen": an_observation(hpas=None)}, id="autoscalers unknown"),
+    pytest.param(
+        "autoscaler", {"seen": Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail="")}, id="autoscalers unseen"
+    ),
     pytest.param("paused", {"history": History(pauses=(a_pause("playbook:Other"),))}, id="another playbook"),
     pytest.param("paused", {"history": History(pauses=(a_pause(until=ago(minutes=1)),))}, id="pause is over"),
     pytest.param("paused", {"history": History(pauses=(a_pause(by=BREAKER),))}, id="the breaker's own pause"),
     pytest.param("breaker", {"history": History(pauses=(a_pause(),))}, id="a person's pause"),
+    pytest.param("paused", BLIND, id="paused: nothing seen"),
+    pytest.param(
+        "paused",
+        {"seen": an_observation(marks=(a_mark("remediator/paused", "false"),))},
+        id="a mark that says no",
+    ),
     pytest.param("rollout", BLIND, id="rollout: nothing seen"),
     pytest.param("deployment_paused", BLIND, id="deployment_paused: nothing seen"),
     pytest.param("scaled_to_zero", BLIND, id="scaled_to_zero: nothing seen"),
@@ -339,7 +406,7 @@ PASSES = [
     ),
     pytest.param(
         "mode",
-        {"policy": a_policy(mode=Mode.APPROVE), "incident": an_incident(approved_by="ada", approved_step=0)},
+        {"policy": a_policy(mode=Mode.APPROVE), "incident": approved(0, "rolling restart")},
         id="approved",
     ),
     pytest.param("mode", {"policy": a_policy(mode=Mode.OBSERVE), "no_step": True}, id="nothing to observe"),

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from remediator.core.actions import Target
+from remediator.core.actions import Target, Workload
 from remediator.core.intake import KnownEpisode, admit, target_of
 from remediator.core.reasons import Reason
-from tests.builders import APEX, NOW, a_playbook, a_policy, after, ago, an_alert, labels_for
+from tests.builders import APEX, NOW, a_criterion, a_playbook, a_policy, after, ago, an_alert, labels_for
 
 POLICY = a_policy(a_playbook(), a_playbook(alert="HiveDown"))
 COOLDOWN = POLICY.limits.cooldown
@@ -94,6 +94,43 @@ def test_an_admission_names_the_target_once_it_is_known_to_be_one():
     assert admit(an_alert(), POLICY, known=None, open_incident=None, now=NOW).target == APEX
     nameless = an_alert(labels=without("namespace"))
     assert admit(nameless, POLICY, known=None, open_incident=None, now=NOW).target is None
+
+
+def labelled(**labels):
+    return an_alert(labels={"alertname": "AhsanScoreLow", "namespace": "a", **labels})
+
+
+KINDS = [
+    pytest.param({"deployment": "b"}, Target("a", "b"), id="a Deployment"),
+    pytest.param({"statefulset": "b"}, Target("a", "b", Workload.STATEFUL_SET), id="a StatefulSet"),
+    pytest.param({"deployment": "", "statefulset": "b"}, Target("a", "b", Workload.STATEFUL_SET), id="empty"),
+    pytest.param({"deployment": "b", "statefulset": "b"}, None, id="both: no guessing"),
+    pytest.param({"pod": "b-0"}, None, id="neither"),
+]
+
+
+@pytest.mark.parametrize(("labels", "target"), KINDS)
+def test_the_label_says_which_kind_of_workload_it_is(labels, target):
+    assert target_of(labelled(**labels)) == target
+
+
+SERVED = [
+    pytest.param("$deployment", Workload.DEPLOYMENT, Reason.INCIDENT_OPENED, id="its kind"),
+    pytest.param("$deployment", Workload.STATEFUL_SET, Reason.NO_PLAYBOOK, id="another kind"),
+    pytest.param("$statefulset", Workload.STATEFUL_SET, Reason.INCIDENT_OPENED, id="a StatefulSet"),
+    pytest.param("$statefulset", Workload.DEPLOYMENT, Reason.NO_PLAYBOOK, id="not a StatefulSet"),
+    pytest.param("$workload", Workload.DEPLOYMENT, Reason.INCIDENT_OPENED, id="either: a Deployment"),
+    pytest.param("$workload", Workload.STATEFUL_SET, Reason.INCIDENT_OPENED, id="either: a StatefulSet"),
+]
+
+
+@pytest.mark.parametrize(("variable", "kind", "reason"), SERVED)
+def test_a_playbook_is_for_the_kind_that_its_query_selects(variable, kind, reason):
+    target = Target("a", "b", kind)
+    verify = a_criterion(query=f'score{{namespace="$namespace",it="{variable}"}}')
+    policy = a_policy(a_playbook(verify=verify), targets=(target,))
+    admission = admit(an_alert(target=target), policy, known=None, open_incident=None, now=NOW)
+    assert (admission.reason, admission.target) == (reason, target)
 
 
 NAMES = [

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from remediator.core.actions import RollingRestart, RolloutUndo, Scale
+from remediator.core.actions import RollingRestart, RolloutUndo, Scale, Target, Workload
 from remediator.core.facts import Fact
-from remediator.core.policy import ChangeWindow, Mode
+from remediator.core.policy import ChangeWindow, Mode, Returns
 from remediator.core.verification import Good
 from remediator.policy_file import PolicyMistakes, parse_policy, read_policy
 from remediator.policy_schema import json_schema
@@ -71,6 +71,17 @@ def test_the_policy_of_this_repository_is_right():
     assert policy.playbooks["HiveErrorRateHigh"].verify.good == Good("<=", 0.05)
 
 
+def test_under_an_autoscaler_a_scale_up_is_refused_unless_the_step_says_otherwise():
+    for written, action in (
+        ("{to: 2}", Scale(2)),
+        ("{to: 2, under_hpa: refuse}", Scale(2)),
+        ("{to: 2, under_hpa: raise_min}", Scale(2, raises_minimum=True)),
+        ("{to: 2, under_hpa: raise_min, returns: false}", Scale(2, returns=False, raises_minimum=True)),
+    ):
+        (playbook,) = parse_policy(small("- restart: {}", f"- scale: {written}")).playbooks.values()
+        assert playbook.steps[0].action == action
+
+
 EVERYTHING = small(
     "playbooks:",
     """\
@@ -82,7 +93,11 @@ limits:
   breaker: {not_recovered: 9, within: 10m}
   patience: 11m
   rollout: 12m
-facts: {recent_rollout: 13m, resource_pressure: 0.5}
+facts:
+  recent_rollout: 13m
+  resource_pressure: 0.5
+  usage_query: max(usage{namespace="$namespace",deployment="$deployment"})
+returns: {after: 14m, by: 2, every: 15m}
 change_windows:
   - {days: [mon, sun], opens: '09:00', closes: '17:30', timezone: Europe/Berlin}
 playbooks:""",
@@ -95,16 +110,53 @@ def test_every_number_arrives_where_it_belongs():
     assert policy.mode is Mode.APPROVE
     assert (limits.target_actions, limits.target_per, limits.target_per_day) == (1, 120 * minutes, 3)
     assert limits.cooldown == timedelta()
+    assert policy.returns == Returns(after=14 * minutes, by=2, every=15 * minutes)
     assert (limits.overall_actions, limits.overall_per, limits.at_once) == (4, 300 * minutes, 6)
     assert (limits.storm_targets, limits.storm_within) == (7, 8 * minutes)
     assert (limits.breaker_not_recovered, limits.breaker_within) == (9, 10 * minutes)
     assert (limits.patience, limits.rollout_within) == (11 * minutes, 12 * minutes)
     assert (policy.facts.recent_rollout, policy.facts.resource_pressure) == (13 * minutes, 0.5)
+    assert policy.facts.usage_query == 'max(usage{namespace="$namespace",deployment="$deployment"})'
     assert policy.change_windows == (
         ChangeWindow(
             days=frozenset({0, 6}), opens=time(9), closes=time(17, 30), zone=ZoneInfo("Europe/Berlin")
         ),
     )
+
+
+def test_a_target_may_be_a_stateful_set():
+    policy = parse_policy(small("deployment:", "statefulset:").replace("$deployment", "$statefulset"))
+    assert [str(target) for target in policy.targets] == ["bizra-testnet/statefulset/bizra-apex"]
+
+
+def test_one_name_may_be_of_two_workloads_but_not_twice_of_one():
+    both = small(
+        "playbooks:",
+        "  - {namespace: bizra-testnet, statefulset: bizra-apex, replicas: {max: 3}}\nplaybooks:",
+    )
+    assert set(parse_policy(both).targets) == {
+        APEX,
+        Target(APEX.namespace, APEX.name, Workload.STATEFUL_SET),
+    }
+    with pytest.raises(PolicyMistakes, match="the target is listed twice"):
+        parse_policy(both.replace("statefulset", "deployment"))
+
+
+def test_the_bounds_of_targets_that_a_playbook_is_not_for_do_not_bind_it():
+    text = small(
+        "playbooks:",
+        "  - {namespace: bizra-testnet, statefulset: bizra-apex, replicas: {max: 3}}\nplaybooks:",
+    ).replace("restart: {}", "scale: {to: 5}")
+    parse_policy(text)
+    with pytest.raises(PolicyMistakes, match="5 is outside the bounds 1 to 3 of bizra-testnet/statefulset/"):
+        parse_policy(text.replace("$deployment", "$workload"))
+
+
+def test_an_outage_is_accepted_by_the_target_that_says_so():
+    careful = parse_policy(SMALL)
+    bold = parse_policy(small("{max: 10}", "{max: 10}\n    accept_outage: true"))
+    assert [one.accept_outage for one in careful.targets.values()] == [False]
+    assert [one.accept_outage for one in bold.targets.values()] == [True]
 
 
 def test_the_digest_tells_policies_apart():
@@ -134,7 +186,7 @@ ONE = [
     ),
     pytest.param(
         small("    deployment: bizra-apex\n", ""),
-        "line 3: targets[0].deployment: this key is missing",
+        "line 3: targets[0]: a target has exactly one of deployment and statefulset",
         id="missing key",
     ),
     pytest.param(small("version: 1\n", ""), "line 1: version: this key is missing", id="no version"),
@@ -219,6 +271,22 @@ ONE = [
     pytest.param(
         SMALL + "facts: {resource_pressure: .nan}\n", "line 13: facts.resource_pressure: ", id="share NaN"
     ),
+    pytest.param(
+        SMALL + 'facts:\n  usage_query: max(usage{namespace="$namespace"})\n',
+        "line 14: facts.usage_query: the query has to select one target: $deployment is missing",
+        id="usage of every target",
+    ),
+    pytest.param(
+        small("deployment: bizra-apex", "deployment: bizra-apex\n    statefulset: bizra-apex"),
+        "line 3: targets[0]: a target has exactly one of deployment and statefulset",
+        id="a target of two kinds",
+    ),
+    pytest.param(
+        SMALL + 'facts:\n  usage_query: max(u{namespace="$namespace",a="$deployment",b="$workload"})\n',
+        "line 14: facts.usage_query: the query has to select one target: it can have one of $deployment, "
+        "$statefulset and $workload",
+        id="a query about two kinds",
+    ),
     pytest.param("- version: 1\n", "line 1: ", id="a list"),
     pytest.param("just text\n", "line 1: ", id="a text"),
     pytest.param("", "line 1: the file is empty", id="empty"),
@@ -294,6 +362,26 @@ ONE = [
         id="scale both ways",
     ),
     pytest.param(
+        small("- restart: {}", "- scale: {down_to: 1, returns: true}"),
+        "line 9: playbooks[0].steps[0].scale.returns: only a scale-up is given back",
+        id="a scale-down that returns",
+    ),
+    pytest.param(
+        small("- restart: {}", "- scale: {down_to: 1, under_hpa: raise_min}"),
+        "line 9: playbooks[0].steps[0].scale.under_hpa: only a scale-up can raise the minimum",
+        id="a scale-down that raises",
+    ),
+    pytest.param(
+        small("- restart: {}", "- scale: {to: 2, under_hpa: raise}"),
+        "line 9: playbooks[0].steps[0].scale.under_hpa: 'raise' is not one of 'refuse' or 'raise_min'",
+        id="an unknown way under an autoscaler",
+    ),
+    pytest.param(
+        small("version: 1", "version: 1\nreturns: {after: 0s}"),
+        "line 2: returns.after: has to be longer than nothing",
+        id="a return at once",
+    ),
+    pytest.param(
         small("- restart: {}", "- scale: {to: 11}"),
         "line 9: playbooks[0].steps[0].scale: 11 is outside the bounds 1 to 10 of bizra-testnet/bizra-apex",
         id="scale above bounds",
@@ -329,6 +417,11 @@ ONE = [
         id="not alone",
     ),
     pytest.param(small('"$deployment"', '"${deployment}"'), "$deployment has to stand alone", id="in braces"),
+    pytest.param(
+        SMALL + "      within: 3h\n",
+        "playbooks[0].verify.every: a sample every 10s within 3h is more than 1000",
+        id="more samples than can be told",
+    ),
     pytest.param(
         SMALL + "      within: 50s\n",
         "line 13: playbooks[0].verify.within: 50s is too short for settle and 3 samples",

@@ -6,7 +6,7 @@ import pytest
 
 from remediator.core.actions import RestartIntent, RollingRestart, RolloutUndo, Scale, ScaleIntent, UndoIntent
 from remediator.core.decisions import History
-from remediator.core.facts import Fact, Unseen
+from remediator.core.facts import Autoscaler, Fact, PodSeen, Strategy, Unseen
 from remediator.core.incidents import AttemptState
 from remediator.core.policy import Step, TargetPolicy
 from remediator.core.reasons import Reason
@@ -27,6 +27,8 @@ from tests.builders import (
 )
 
 ALWAYS_UNDO = Step(action=RolloutUndo())
+RECREATE = Strategy(kind="Recreate", missing=3)
+ON_GUARD = TargetPolicy(target=APEX, min_replicas=1, max_replicas=10)
 DOWN = Step(action=Scale(1, down=True))
 
 
@@ -74,6 +76,30 @@ ONE_STEP = [
     pytest.param(
         of(RESTART, seen={"gitops": ("argocd",)}), Reason.STEP_APPLIES, "", id="restart under GitOps"
     ),
+    pytest.param(
+        of(SCALE, seen={"usage": 0.9, "pods": (PodSeen(name="p", ready=False, unschedulable="full"),)}),
+        Reason.NO_ROOM,
+        "1 of 1 pods of the current template unschedulable: full",
+        id="no room for more",
+    ),
+    *(
+        pytest.param(
+            of(step, seen={"strategy": RECREATE, **seen}, target_policy=target),
+            Reason.WOULD_INTERRUPT if refused else Reason.STEP_APPLIES,
+            "strategy Recreate takes every pod away before the first new one starts, and 3 of 3 are ready"
+            if refused
+            else "",
+            id=f"{name}: {step.action}",
+        )
+        for step in (RESTART, ALWAYS_UNDO)
+        for name, seen, target, refused in (
+            ("an outage", {}, ON_GUARD, True),
+            ("an outage that was accepted", {}, replace(ON_GUARD, accept_outage=True), False),
+            ("nothing serves anyway", {"ready": 0}, ON_GUARD, False),
+            ("one stays", {"strategy": Strategy(missing=2)}, ON_GUARD, False),
+        )
+    ),
+    pytest.param(of(SCALE, seen={"usage": 0.9, "strategy": RECREATE}), Reason.STEP_APPLIES, "", id="scaling"),
     pytest.param(of(SCALE, seen={"usage": 0.9}), Reason.STEP_APPLIES, "resource_pressure: ", id="scale up"),
     pytest.param(
         of(SCALE, seen={"usage": 0.9, "gitops": ("flux",)}),
@@ -82,7 +108,7 @@ ONE_STEP = [
         id="scale under GitOps",
     ),
     pytest.param(
-        of(SCALE, seen={"usage": 0.9, "hpas": ("hive",)}),
+        of(SCALE, seen={"usage": 0.9, "hpas": (Autoscaler(name="hive", maximum=4),)}),
         Reason.HPA_OWNS_REPLICAS,
         "hive",
         id="scale under HPA",
@@ -233,7 +259,7 @@ def test_an_undo_intent_carries_both_templates_and_skips_what_an_undo_fled_from(
 
 def test_there_is_no_intent_without_an_observation():
     blind = a_situation(seen=Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail=""))
-    with pytest.raises(TypeError, match="observed Deployment"):
+    with pytest.raises(TypeError, match="observed target"):
         intent_for(RollingRestart(), blind, NOW)
 
 

@@ -1,14 +1,16 @@
 """Stories in which the remediator does not act, and says why."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from remediator.core.actions import RestartIntent, Target
+from remediator.core.actions import RestartIntent, Scale, Target
 from remediator.core.execution import Delivery
 from remediator.core.incidents import BREAKER, AttemptState, Phase
-from remediator.core.policy import Mode
+from remediator.core.marks import Mark
+from remediator.core.policy import Mode, Step
 from remediator.core.reasons import Reason
 from remediator.lifecycle.person import NotNow, Person
 from tests.builders import (
@@ -106,7 +108,7 @@ def test_when_no_step_applies_a_person_gets_the_evidence(drama):
     assert event["data"]["facts"]["recent_rollout"]["truth"] is False
     assert event["data"]["steps"][0]["reason"] == "fact_false"
     assert event["data"]["guardrails"][0] == {
-        "guardrail": "paused",
+        "guardrail": "storm",
         "passes": True,
         "reason": None,
         "detail": "",
@@ -215,6 +217,43 @@ def test_a_pause_between_deciding_and_acting_withdraws_the_attempt(drama):
     assert held(drama) == ["paused"]
     drama.heal_on(RestartIntent)
     resume(drama)
+    drama.run()
+    assert drama.done == ["restart"]
+
+
+def mark(drama, value, key="remediator/paused"):
+    drama.cluster.change(marks=(Mark(where="annotation", key=key, value=value),))
+
+
+def test_a_mark_on_the_deployment_holds_as_a_pause_does_and_calls_nobody(drama):
+    mark(drama, "true")
+    drama.receive()
+    drama.run(hours=3)
+    assert drama.told() == [("opened", "incident_opened"), ("held", "paused")]
+    drama.cluster.change(marks=())
+    drama.heal_on(RestartIntent)
+    drama.run()
+    assert drama.incident.reason is Reason.RECOVERED
+
+
+def test_a_mark_that_cannot_be_read_holds_and_then_goes_to_a_person(drama):
+    mark(drama, "till the release", key="remediator/paused-until")
+    drama.receive()
+    drama.run(hours=3)
+    assert drama.cluster.asked == []
+    assert (drama.incident.phase, drama.incident.reason) == (Phase.ESCALATED, Reason.PAUSE_UNREADABLE)
+    assert "till the release" in drama.story().events[-1]["detail"]
+
+
+def test_a_mark_that_comes_after_the_decision_withdraws_the_attempt(drama):
+    drama.receive()
+    drama.advance_once()
+    mark(drama, (drama.now + timedelta(minutes=9)).isoformat(), key="remediator/paused-until")
+    drama.heal_on(RestartIntent)
+    drama.run(minutes=8)
+    assert drama.cluster.asked == []
+    (attempt,) = drama.story().attempts
+    assert (attempt.state, attempt.reason) == (AttemptState.WITHDRAWN, Reason.PAUSED)
     drama.run()
     assert drama.done == ["restart"]
 
@@ -368,6 +407,35 @@ def test_observing_says_what_would_have_been_done_and_does_nothing(drama):
     assert drama.story().events[-1]["detail"] == "would have been: rolling restart"
 
 
+def test_reasons_that_take_turns_for_days_are_told_once_an_hour_each(drama):
+    drama.policy = a_policy(mode=Mode.OBSERVE)
+    drama.receive()
+    for turn in range(3 * 12 + 1):
+        drama.cluster.change(rolled_out=turn % 2 == 0)
+        drama.step()
+        now_held = Reason.OBSERVE_MODE if turn % 2 == 0 else Reason.ROLLOUT_IN_PROGRESS
+        assert drama.incident.hold_reason is now_held
+        drama.forward(minutes=5)
+    assert Counter(held(drama)) == {"observe_mode": 4, "rollout_in_progress": 3}
+    first, *_, last = (e for e in drama.story().events if e["reason"] == "observe_mode")
+    assert first["detail"] == "would have been: rolling restart"
+    told = f"{last['at'] - timedelta(hours=1):%Y-%m-%d %H:%M:%S} UTC"
+    assert last["detail"] == f"{first['detail']}; told at {told} too: what takes turns is told once an hour"
+
+
+def test_a_hold_after_an_attempt_is_told_however_short_the_time(drama):
+    drama.receive()
+    pause(drama)
+    drama.step()
+    resume(drama)
+    drama.forward(seconds=15)
+    drama.step()
+    assert drama.done == ["restart"]
+    pause(drama)
+    drama.run(minutes=20)
+    assert held(drama).count("paused") == 2
+
+
 def test_observing_ends_when_the_service_is_well(drama):
     drama.policy = a_policy(mode=Mode.OBSERVE)
     drama.receive()
@@ -409,6 +477,21 @@ def test_what_was_approved_is_not_another_step_that_has_become_the_next_meanwhil
     Person(drama.journal).approve(drama.incident.id, by="ada", now=drama.now)
     drama.run(minutes=1)
     assert drama.cluster.asked == []
+
+
+def test_what_was_approved_is_not_another_step_of_the_same_number_in_a_policy_reloaded_meanwhile(drama):
+    drama.policy = a_policy(a_playbook(RESTART), mode=Mode.APPROVE)
+    drama.receive()
+    drama.run(minutes=1)  # the first step, the restart, waits for approval
+    drama.policy = a_policy(a_playbook(Step(action=Scale(5))), mode=Mode.APPROVE)
+    Person(drama.journal).approve(drama.incident.id, by="ada", now=drama.now)
+    drama.run(minutes=1)
+    assert drama.cluster.asked == []
+    command = 'remediator approve 1 --action "scale up to 5"'
+    assert drama.story().events[-1]["detail"] == f"scale up to 5: {command}"
+    Person(drama.journal).approve(drama.incident.id, by="ada", now=drama.now)
+    drama.run(minutes=1)
+    assert drama.done == ["scale"]
 
 
 def test_a_refused_step_goes_to_a_person(drama):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from remediator.core.alerts import RefusedAlert, parse_notification
 from remediator.core.decisions import Act, Hold
 from remediator.core.incidents import AttemptState, Phase
 from remediator.core.reasons import Reason
+from remediator.core.telling import LONG
 from remediator.lifecycle import Pace
 from remediator.policy_file import read_policy
 from remediator.ports import JournalUnavailable
@@ -68,6 +70,26 @@ def test_a_resolution_that_is_sent_twice_is_told_once(drama):
     assert drama.told() == [("opened", "incident_opened"), ("resolved", "resolved")]
 
 
+def test_an_alert_that_flaps_for_days_is_told_once_an_hour_and_acted_on_all_the_same(drama):
+    """While the timeline is short each time; the episodes have each time for ever."""
+    drama.metrics.away = True
+    drama.receive(an_alert(starts_at=NOW))
+    drama.run()
+    assert drama.incident.phase is Phase.ESCALATED
+    for flap in range(1, LONG // 2 + 1):
+        drama.receive(an_alert(firing=False, starts_at=NOW + timedelta(seconds=flap - 1)))
+        drama.receive(an_alert(starts_at=NOW + timedelta(seconds=flap)))
+    told = len(drama.told())
+    assert LONG <= told <= LONG + 4
+    for flap in range(LONG // 2 + 1, LONG // 2 + 14):
+        drama.forward(minutes=10)
+        drama.receive(an_alert(firing=False, starts_at=NOW + timedelta(seconds=flap - 1)))
+        assert drama.receive(an_alert(starts_at=NOW + timedelta(seconds=flap))).wakes
+    assert Counter(drama.told()[told:]) == {("resolved", "resolved"): 2, ("joined", "incident_joined"): 2}
+    assert "told once an hour" in drama.story().events[-1]["detail"]
+    assert len(drama.story().alerts) == LONG // 2 + 14
+
+
 def test_a_resolution_of_an_alert_that_is_not_the_incidents_is_not_told_to_it(drama):
     drama.receive()
     receipt = drama.receive(an_alert("Unheard", firing=False))
@@ -83,6 +105,42 @@ def test_an_alert_of_a_closed_incident_stays_there_when_it_resolves_during_the_n
     drama.receive(an_alert(firing=False))
     assert [alert["alert"] for alert in drama.story(1).alerts] == ["AhsanScoreLow"]
     assert [kind for kind, _ in drama.told(2)] == ["opened"]
+
+
+# Rules
+
+
+def of_rules(version, name="AhsanScoreLow"):
+    return an_alert(name, annotations={"rules_version": version})
+
+
+def test_an_alert_of_rules_that_the_policy_does_not_know_is_acted_on_and_said(drama):
+    drama.policy = a_policy(a_playbook(RESTART), rules_versions=("1.1.0", "1.2.0"))
+    drama.heal_on(RestartIntent)
+    receipt = drama.receive(of_rules("2.0.0"), of_rules("2.0.0", "Other"), of_rules("1.2.0", "Another"))
+    drama.run()
+    assert receipt.unknown_rules == ("2.0.0",)
+    assert drama.counted("unknown_rules_alerts") == 2
+    assert drama.story().events[0]["detail"].endswith("; the policy does not know its rules, version 2.0.0")
+    assert drama.incident.reason is Reason.RECOVERED
+
+
+@pytest.mark.parametrize("known", [(), ("1.1.0", "1.2.0")])
+@pytest.mark.parametrize("alert", [of_rules("1.2.0"), an_alert()], ids=["its version", "no version"])
+def test_an_alert_of_known_rules_or_without_a_version_is_like_any_other(drama, known, alert):
+    drama.policy = a_policy(a_playbook(RESTART), rules_versions=known)
+    receipt = drama.receive(alert)
+    assert (receipt.unknown_rules, drama.counted("unknown_rules_alerts")) == ((), 0)
+    assert "rules" not in drama.story().events[0]["detail"]
+
+
+def test_a_policy_that_lists_no_versions_takes_any(drama):
+    assert drama.receive(of_rules("9.9.9")).unknown_rules == ()
+
+
+def test_a_version_that_is_a_novel_is_told_in_part(drama):
+    drama.policy = a_policy(a_playbook(RESTART), rules_versions=("1.2.0",))
+    assert drama.receive(of_rules("9" * 4096)).unknown_rules == ("9" * 40,)
 
 
 def test_fifty_posts_at_once_are_one_incident_and_one_attempt(drama):

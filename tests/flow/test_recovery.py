@@ -6,10 +6,25 @@ import pytest
 
 from remediator.core.actions import RestartIntent, ScaleIntent, Target, UndoIntent
 from remediator.core.execution import RolloutState
+from remediator.core.facts import FactRules
 from remediator.core.incidents import AttemptState, Phase
 from remediator.core.reasons import Reason
+from remediator.core.seen import EventSeen, LogSeen
 from remediator.core.verification import Verdict
-from tests.builders import APEX, NOW, RESTART, SCALE, a_criterion, a_playbook, a_policy, an_alert, recently
+from remediator.views import story_record
+from tests.builders import (
+    APEX,
+    NOW,
+    RESTART,
+    SCALE,
+    a_criterion,
+    a_notification,
+    a_playbook,
+    a_policy,
+    an_alert,
+    recently,
+    with_limits,
+)
 from tests.worlds import NOT_FOUND, SICK, WELL
 
 
@@ -33,6 +48,35 @@ def test_a_bad_rollout_is_undone_and_the_recovery_is_verified(drama):
     assert (attempt.value_before, attempt.ready_before) == (SICK, 3)
 
 
+def test_what_was_seen_just_before_acting_is_kept_with_the_attempt(drama):
+    drama.cluster.change(
+        budgets=("apex allows 0 evictions now",),
+        events=(EventSeen(at=NOW, about="Pod/a", kind="Warning", reason="BackOff", message="back-off"),),
+        logs=(LogSeen(pod="a", container="app", lines=("boom",)),),
+    )
+    drama.receive()
+    drama.run(seconds=1)
+    (attempt,) = story_record(drama.story())["attempts"]
+    observed = attempt["evidence"]["observed"]
+    assert attempt["evidence"]["condition"]["value"] == SICK
+    assert (observed["template_digest"], observed["replicas"], observed["images"]) == ("new", 3, ["hive:7"])
+    assert [one["reason"] for one in observed["events"]] == ["BackOff"]
+    assert [one["lines"] for one in observed["logs"]] == [["boom"]]
+    assert observed["budgets"] == ["apex allows 0 evictions now"]
+    assert attempt["evidence"]["facts"]["previous_revision"]["truth"] is True
+
+
+def test_logs_are_read_where_the_policy_wants_them(drama):
+    for wanted in (False, True):
+        drama.policy = a_policy(logs=wanted)
+        foresee_one(drama)
+    assert drama.cluster.logs_wanted == [False, True]
+
+
+def foresee_one(drama):
+    return drama.lifecycle.foresee(a_notification(an_alert()), now=drama.now)
+
+
 def test_recovery_takes_the_settle_time_and_three_samples(drama):
     drama.heal_on(RestartIntent)
     drama.receive()
@@ -51,6 +95,29 @@ def test_data_from_before_the_settle_point_is_never_asked_for(drama):
     drama.run()
     lookbacks = [lookback for _, lookback in drama.metrics.asked]
     assert lookbacks == [None, timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=30)]
+
+
+@pytest.mark.parametrize(("usage", "expected"), [(0.95, "scale"), (0.2, "restart"), (None, "restart")])
+def test_without_pod_metrics_prometheus_is_asked_for_the_usage(drama, usage, expected):
+    query = 'usage{namespace="$namespace",deployment="$deployment"}'
+    drama.policy = a_policy(a_playbook(SCALE, RESTART), facts=FactRules(usage_query=query))
+    drama.cluster.change(usage=None, unreadable={"usage": "no pod metrics"})
+    drama.metrics.on_ask = lambda asked: usage if asked.startswith("usage{") else SICK
+    drama.receive()
+    drama.run(seconds=1)
+    assert drama.done == [expected]
+    observed = drama.story().events[1]["data"]["observed"]
+    assert observed["usage"] == usage
+    said = "no pod metrics; Prometheus: the query returned no series"
+    assert observed["unreadable"] == ({} if usage else {"usage": said})
+
+
+def test_pod_metrics_are_believed_before_prometheus(drama):
+    query = 'usage{namespace="$namespace",deployment="$deployment"}'
+    drama.policy = a_policy(a_playbook(SCALE, RESTART), facts=FactRules(usage_query=query))
+    drama.receive()
+    drama.run(seconds=1)
+    assert not any(asked.startswith("usage{") for asked, _ in drama.metrics.asked)
 
 
 def test_a_service_short_of_resources_is_scaled(drama):
@@ -132,6 +199,15 @@ def test_a_scale_down_takes_replicas_away_on_purpose(drama):
     assert drama.incident.reason is Reason.STEPS_EXHAUSTED
 
 
+def test_what_somebody_else_scaled_down_meanwhile_is_not_worse(drama):
+    drama.receive()
+    drama.step()
+    drama.cluster.change(replicas=2, ready=2)
+    drama.run()
+    (attempt,) = drama.story().attempts
+    assert (attempt.kind, attempt.reason) == ("restart", Reason.NOT_RECOVERED)
+
+
 def test_whether_it_got_worse_cannot_be_said_while_the_api_server_is_away(drama):
     drama.receive()
     drama.run(seconds=30)
@@ -168,6 +244,22 @@ def test_a_rollout_that_does_not_finish_is_no_recovery(drama, states, reason):
     (attempt,) = drama.story().attempts
     assert (attempt.verdict, attempt.reason) == (Verdict.NOT_RECOVERED, reason)
     assert drama.incident.reason is Reason.STEPS_EXHAUSTED
+
+
+def test_a_rollout_of_ours_that_just_goes_on_is_a_persons_when_the_patience_is_over(drama):
+    drama.policy = with_limits(
+        a_policy(a_playbook(RESTART)), rollout_within=timedelta(minutes=2), patience=timedelta(minutes=3)
+    )
+    drama.cluster.on_effect = lambda _target, _intent: drama.cluster.change(rolled_out=False)
+    drama.cluster.rollouts.extend([RolloutState.WAITING] * 400)
+    drama.receive()
+    drama.run(minutes=1)
+    assert drama.incident.phase is Phase.ROLLING_OUT
+    drama.run(minutes=2)
+    assert drama.told()[-2:] == [("judged", "rollout_timed_out"), ("held", "rollout_in_progress")]
+    drama.run(minutes=4)
+    assert (drama.incident.phase, drama.incident.reason) == (Phase.ESCALATED, Reason.ROLLOUT_IN_PROGRESS)
+    assert drama.done == ["restart"]
 
 
 def test_a_slow_rollout_is_waited_for(drama):

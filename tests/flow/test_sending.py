@@ -9,12 +9,13 @@ from remediator.core.execution import Delivery, Sent
 from remediator.core.incidents import AttemptState, Phase
 from remediator.core.reasons import Reason
 from remediator.lifecycle import MOST_CLAIMS
-from remediator.lifecycle.act import MOST_TRIES
+from remediator.lifecycle.act import MOST_OUTRUN, MOST_TRIES
 from remediator.lifecycle.person import Person
 from remediator.ports import LeaseLost
 from tests.builders import (
     APEX,
     RESTART,
+    SCALE,
     UNDO,
     a_criterion,
     a_playbook,
@@ -84,6 +85,21 @@ def test_what_certainly_had_no_effect_is_tried_again(drama, delivery):
     assert the_attempt(drama).tries == MOST_TRIES
 
 
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(1, 2), (20, 20), (3600, 60)], ids=["less", "more", "too long"]
+)
+def test_an_api_server_that_asks_to_be_left_alone_is_for_a_minute_at_most(drama, asked, waited):
+    again_after = timedelta(seconds=asked)
+    sent = Sent(delivery=Delivery.NOT_SENT, detail="HTTP 429", again_after=again_after)
+    drama.heal_on(RestartIntent)
+    drama.cluster.script.append(lambda *_: sent)
+    drama.receive()
+    drama.run()
+    attempt = the_attempt(drama)
+    assert (attempt.applied_at - attempt.intended_at).total_seconds() == waited
+    assert drama.incident.reason is Reason.RECOVERED
+
+
 def test_sending_is_not_tried_for_ever_and_what_was_never_sent_is_withdrawn(drama):
     drama.cluster.script.extend([Delivery.NOT_SENT] * 99)
     drama.receive()
@@ -139,6 +155,72 @@ def test_what_somebody_else_changed_first_is_decided_anew(drama):
     assert (first.state, first.reason) == (AttemptState.WITHDRAWN, Reason.CHANGED_BY_OTHERS)
     assert (second.intent.generation, second.step) == (99, first.step)
     assert drama.done == ["restart"]
+
+
+def test_a_scale_is_decided_anew_when_somebody_deployed_though_the_count_is_the_same(drama):
+    drama.policy = a_policy(a_playbook(SCALE))
+    drama.cluster.change(usage=0.95)
+    drama.receive()
+    drama.advance_once()
+    drama.cluster.change(generation=99)
+    drama.step()
+    first, second = drama.story().attempts
+    assert (first.state, first.reason) == (AttemptState.WITHDRAWN, Reason.CHANGED_BY_OTHERS)
+    assert (second.state, second.intent.generation) == (AttemptState.APPLIED, 99)
+    assert drama.done == ["scale"]
+
+
+def test_a_count_that_somebody_set_back_after_an_unclear_answer_is_not_set_again(drama):
+    """It is what it was before our write, but not because that did not happen."""
+    drama.policy = a_policy(a_playbook(SCALE))
+    drama.cluster.change(usage=0.95)
+
+    def lost_and_set_back(target, intent):
+        drama.cluster.apply(target, intent)
+        drama.cluster.change(replicas=3, generation=9)
+        return Sent(delivery=Delivery.UNCLEAR, detail="timed out")
+
+    drama.cluster.script.append(lost_and_set_back)
+    drama.receive()
+    drama.run()
+    assert (drama.incident.phase, drama.incident.reason) == (Phase.ESCALATED, Reason.OUTCOME_UNKNOWN)
+    assert drama.done == ["scale"]
+
+
+def test_somebody_who_is_faster_every_time_is_left_to_a_person(drama):
+    """Each time anew, and within one step: without an end it would never come to rest."""
+    generations = iter(range(100, 200))
+
+    def send(_target, _intent):
+        drama.cluster.change(generation=next(generations))
+        return Sent(delivery=Delivery.CONFLICT, detail="too late")
+
+    drama.cluster.script.extend([send] * 99)
+    drama.receive()
+    drama.run()
+    assert (drama.incident.phase, drama.incident.reason) == (Phase.ESCALATED, Reason.CHANGED_BY_OTHERS)
+    assert {attempt.state for attempt in drama.story().attempts} == {AttemptState.WITHDRAWN}
+    assert len(drama.cluster.asked) == MOST_OUTRUN
+    assert "5 times somebody was faster" in drama.story().events[-1]["detail"]
+
+
+def test_what_was_decided_just_now_is_sent_without_being_recognised_first(drama, monkeypatch):
+    """Nothing can have been sent yet, and the sending looks at the object itself."""
+    monkeypatch.setattr(drama.cluster, "recognise", None)
+    drama.receive()
+    drama.step()
+    assert drama.done == ["restart"]
+
+
+def test_what_somebody_else_changed_just_before_the_sending_is_decided_anew_at_once(drama):
+    drama.heal_on(RestartIntent)
+    drama.cluster.script.append(somebody_changes_it(drama, Delivery.CONFLICT))
+    drama.receive()
+    drama.step()
+    first, second = drama.story().attempts
+    assert (first.state, first.reason) == (AttemptState.WITHDRAWN, Reason.CHANGED_BY_OTHERS)
+    assert second.state is AttemptState.APPLIED
+    assert second.intended_at == first.intended_at
 
 
 def test_what_somebody_changed_after_an_unclear_answer_goes_to_a_person(drama):
@@ -225,6 +307,24 @@ def test_a_crash_after_the_effect_repeats_nothing(drama, seen, kind, name):
     assert drama.incident.reason is Reason.RECOVERED
 
 
+def test_what_somebody_changed_after_a_crash_goes_to_a_person(drama):
+    """Whether it had been applied can no longer be told: that it may have been is on record from before."""
+
+    def effect_then_crash(target, intent):
+        drama.cluster.apply(target, intent)
+        raise Crash
+
+    drama.cluster.change(usage=0.95)
+    drama.cluster.script.append(effect_then_crash)
+    drama.receive()
+    with pytest.raises(Crash):
+        drama.run()
+    drama.cluster.change(replicas=4)
+    drama.run("two")
+    assert the_attempt(drama).state is AttemptState.ABANDONED
+    assert drama.incident.reason is Reason.OUTCOME_UNKNOWN
+
+
 @pytest.mark.parametrize("committed", [True, False], ids=["after commit", "before commit"])
 def test_a_crash_around_any_transaction_loses_and_repeats_nothing(tmp_path, committed):
     """One story, killed around its first, second, ... transaction, until it plays through unharmed."""
@@ -304,6 +404,17 @@ def test_a_worker_that_comes_back_after_all_is_over_is_told_so(drama):
         drama.lifecycle.advance(slow, now=drama.now)
 
 
+def test_a_worker_whose_attempt_another_has_ended_is_told_so(drama):
+    drama.receive()
+    drama.advance_once()
+    slow = drama.claim("slow")
+    with drama.journal.transaction() as tx:
+        tx.abandon_attempts(slow.incident.id, Reason.POISONED, now=drama.now)
+    with pytest.raises(LeaseLost, match="another worker has ended the attempt"):
+        drama.lifecycle.advance(slow, now=drama.now)
+    assert drama.cluster.asked == []
+
+
 # Poison
 
 
@@ -365,3 +476,24 @@ def test_there_is_nothing_to_advance_in_a_phase_that_is_over(drama, phase):
     over = replace(claim, incident=replace(claim.incident, phase=phase))
     with pytest.raises(ValueError, match="nothing to advance"):
         drama.lifecycle.advance(over, now=drama.now)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"), [(RESTART, "rolling restart"), (UNDO, "rollout undo to revision 6")]
+)
+def test_what_is_sent_says_what_it_is_and_why(drama, step, words):
+    drama.policy = a_policy(a_playbook(step))
+    drama.cluster.change(template_changed=recently())
+    drama.receive()
+    drama.step()
+    assert drama.cluster.causes == [
+        f"remediator: {words} for AhsanScoreLow (incident 1, {drama.now:%Y-%m-%dT%H:%M:%SZ})"
+    ]
+
+
+def test_what_is_sent_again_says_the_same(drama):
+    drama.cluster.script.append(Delivery.CONFLICT)
+    drama.receive()
+    drama.run()
+    first, second, *_ = drama.cluster.causes
+    assert first == second

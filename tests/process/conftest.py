@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,21 +23,13 @@ from click.testing import CliRunner
 
 from remediator.cli import main
 from remediator.lab.cluster import LabCluster
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "s3cret"
 NOBODY = "http://127.0.0.1:1"
 """Where nothing listens."""
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def eventually(condition, what="it", seconds=20.0):
-    """Wait until the condition holds; returns what it returned."""
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, f"{what} did not happen in {seconds:g} s"
-        time.sleep(0.02)
-    return found
 
 
 class Prometheus:

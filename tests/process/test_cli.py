@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -16,12 +17,13 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.serving import make_server
 
-from remediator.adapters.journal import SqlJournal
 from remediator.cli import main
+from remediator.core.facts import PodSeen
 from remediator.core.guardrails import GUARDRAILS
-from remediator.core.incidents import Phase
+from remediator.core.incidents import BREAKER, Phase
 from remediator.core.intake import OPENS
 from remediator.core.policy import Mode
+from remediator.core.seen import Ending, EventSeen, LogSeen
 from remediator.policy_schema import json_schema
 from tests.builders import a_policy, an_alert
 from tests.process.conftest import NOBODY, ROOT, TOKEN
@@ -83,7 +85,7 @@ def test_check_of_a_sound_policy_tells_what_it_holds(cli):
     assert ran.json["targets"] == ["bizra-testnet/bizra-apex"]
     assert ran.json["playbooks"] == 4
     shown = cli("check", tty=True)
-    assert (shown.code, shown.out) == (0, "policy.yaml is sound: 1 targets, 4 playbooks, mode auto\n")
+    assert (shown.code, shown.out) == (0, "policy.yaml is sound: 1 target, 4 playbooks, mode auto\n")
 
 
 def test_check_names_every_mistake_by_file_and_line(cli, home):
@@ -185,9 +187,20 @@ def test_explain_names_the_decision_and_every_guardrails_verdict(  # noqa: PLR09
         assert shown.code == 0
         check_shown(shown.out, answer["alerts"])
     assert cluster.requests(mutating=True) == []
-    journal = SqlJournal(f"sqlite:///{home}/remediator.db")
-    assert (journal.incidents(), journal.counters()) == ([], {})
-    journal.close()
+    assert "no journal yet" in ran.err
+    assert not list(home.glob("*.db*")), "nothing is written"
+
+
+def test_explain_goes_by_the_journal_that_there_is(cli, on, prometheus):
+    on.journal.migrate()
+    assert cli("pause", "--why", "I look into it").code == 0
+
+    firing = ROOT / "tests/payloads/firing.json"
+    ran = cli("explain", firing, "--prometheus", prometheus.url, "--kubeconfig", "kubeconfig")
+
+    assert "no journal yet" not in ran.err
+    check_explained(ran.json["alerts"], ("hold", "paused"))
+    assert (on.journal.incidents(), on.journal.counters()) == ([], {})
 
 
 def test_explain_without_an_api_server_is_a_hold(cli, home, prometheus):
@@ -198,6 +211,19 @@ def test_explain_without_an_api_server_is_a_hold(cli, home, prometheus):
 
     assert ran.code == 0
     check_explained(ran.json["alerts"], ("hold", "cluster_unreachable"))
+
+
+def test_explain_names_the_verb_that_is_missing_as_a_running_process_does(cli, cluster, prometheus):
+    cluster.deny({"verb": "patch", "resource": "deployments", "subresource": ""})
+    try:
+        where = ["--prometheus", prometheus.url, "--kubeconfig", "kubeconfig"]
+        ran = cli("explain", ROOT / "tests/payloads/firing.json", *where)
+    finally:
+        cluster.deny()
+
+    steps = [step for alert in ran.json["alerts"] for step in alert["steps"]]
+    assert [step["reason"] for step in steps if step["action"] == "rolling restart"] == ["forbidden"]
+    assert "we lack patch deployments (apps)" in str(steps)
 
 
 def test_explain_reads_standard_input(cli, prometheus):
@@ -339,9 +365,33 @@ def test_replay_that_cannot_work_is_one_clear_message(cli, home, args, code, why
 # incidents
 
 
-def test_no_incidents_are_said(cli):
-    assert cli("incidents").json == []
+def test_no_incidents_are_said(cli, on):
+    assert cli("incidents").json == {"holds": [], "incidents": []}
     assert cli("incidents", tty=True).out == "no incidents\n"
+
+
+def test_what_holds_the_machine_is_said_before_the_incidents(cli, on):
+    now = datetime.now(UTC).replace(microsecond=0)
+    cli("pause", "--why", "[red]mine", "--by", "ada", "--namespace", "bizra-testnet", "--for", "2h")
+    with on.journal.transaction() as tx:
+        tx.engage_pause(scope="all", by=BREAKER, why="3 actions did not help", until=None, now=now)
+        tx.begin_storm("3 targets alert", now=now)
+
+    holds = cli("incidents", "--open").json["holds"]
+    shown = cli("incidents", "--open", tty=True).out
+
+    assert [(one["hold"], one["by"], one["why"], one["ended_by"]) for one in holds] == [
+        ("pause", "ada", "[red]mine", "remediator resume --namespace bizra-testnet"),
+        ("breaker", BREAKER, "3 actions did not help", "remediator resume"),
+        ("storm", None, "3 targets alert", "remediator acknowledge --storm"),
+    ]
+    since = f"since {now:%Y-%m-%d %H:%M:%S} UTC"
+    assert re.search(
+        r"^paused: namespace:bizra-testnet by ada since .* until .* UTC: \[red\]mine$", shown, re.MULTILINE
+    )
+    assert f"the breaker is open {since}: 3 actions did not help\n  ends by: remediator resume\n" in shown
+    assert f"storm: every incident is held {since}: 3 targets alert\n" in shown
+    assert shown.endswith("no incidents\n")
 
 
 def test_incidents_are_listed(cli, on):
@@ -350,13 +400,56 @@ def test_incidents_are_listed(cli, on):
     on.run(hours=1)
     on.receive(an_alert(starts_at=on.now))
 
-    assert [(one["id"], one["phase"]) for one in cli("incidents").json] == [(2, "deciding"), (1, "closed")]
-    assert [one["id"] for one in cli("incidents", "--open").json] == [2]
-    assert [one["id"] for one in cli("incidents", "--limit", 1).json] == [2]
+    def listed(*args):
+        return [(one["id"], one["phase"]) for one in cli("incidents", *args).json["incidents"]]
+
+    assert listed() == [(2, "deciding"), (1, "closed")]
+    assert listed("--open") == listed("--limit", 1) == [(2, "deciding")]
     shown = cli("incidents", tty=True).out
     assert all(
         word in shown for word in ("bizra-testnet/bizra-apex", "AhsanScoreLow", "recovered", "2026-03-02")
     )
+    narrow = cli("incidents", tty=True, COLUMNS="60").out
+    assert "…" not in narrow, "a name that is cut off is no name"
+    assert "a-apex" in narrow
+
+
+def test_the_story_shows_the_evidence_of_what_was_seen(cli, on):
+    ended = Ending(container="app", reason="Error", exit_code=1, at=on.now, restarts=4)
+    crashing = PodSeen(name="a", ready=False, waiting=("CrashLoopBackOff",), endings=(ended,), restarts=4)
+    on.cluster.change(
+        pods=(crashing, PodSeen(name="b", ready=False, unschedulable="full"), PodSeen(name="c", ready=True)),
+        budgets=("apex allows 0 evictions now",),
+        events=(
+            EventSeen(at=on.now, about="Pod/a", kind="Warning", reason="BackOff", message="again", count=5),
+            EventSeen(at=None, about="Pod/b", kind="Normal", reason="Odd", message="[red]once"),
+        )
+        * 20,
+        logs=(LogSeen(pod="a", container="app", lines=("boom",)),),
+        usage=None,
+        unreadable={"usage": "no pod metrics"},
+    )
+    on.receive()
+    on.run(seconds=1)
+
+    shown = [line.strip() for line in cli("incidents", 1, tty=True).out.splitlines()]
+
+    evidence = shown[shown.index(next(line for line in shown if line.startswith("pod a"))) :]
+    ended_at = "2026-03-02 12:00:00+00:00"
+    assert evidence[:6] == [
+        f"pod a is not ready: CrashLoopBackOff, app ended with 1 (Error) at {ended_at}, 4 restarts",
+        "pod b is not ready: unschedulable, 0 restarts",
+        "budget apex allows 0 evictions now",
+        "event 12:00:00 Warning Pod/a BackOff x5: again",
+        "event ? Normal Pod/b Odd: [red]once",
+        "event 12:00:00 Warning Pod/a BackOff x5: again",
+    ]
+    assert "log a/app: boom" in evidence
+    assert "not read: usage, no pod metrics" in evidence
+    assert "left out: 25 more events" in evidence
+    assert "unknown resource_pressure: no pod metrics" in shown
+    (attempt,) = cli("incidents", 1).json["attempts"]
+    assert attempt["evidence"]["observed"]["logs"] == [{"pod": "a", "container": "app", "lines": ["boom"]}]
 
 
 def test_the_whole_story_of_an_incident_is_told(cli, on):
@@ -373,10 +466,33 @@ def test_the_whole_story_of_an_incident_is_told(cli, on):
         clock = f"{datetime.fromisoformat(event['at']):%H:%M:%S}"
         assert re.search(rf"^{clock}  {event['kind']} +{event['reason']}: ", shown, re.MULTILINE), event
     assert "step 3 rolling restart: step_applies" in shown
+    assert f"opened {datetime.fromisoformat(told['opened_at']):%Y-%m-%d %H:%M:%S} UTC" in shown
+    assert told["next"] == []
+
+
+def test_the_story_ends_with_what_a_person_can_do(cli, on):
+    def ends():
+        told, shown = cli("incidents", 1).json, cli("incidents", 1, tty=True).out
+        lines = [f"{one['so']}: {one['command']}" for one in told["next"]]
+        runbook = "docs/runbook.md#ahsanscorelow"
+        assert told["runbook"] == runbook
+        assert shown.splitlines()[-len(lines) - 1 :] == [*lines, f"What is left for a person: {runbook}"]
+        return [one["command"] for one in told["next"]]
+
+    on.policy = a_policy(mode=Mode.APPROVE)
+    on.receive()
+    assert ends() == ['remediator pause --target bizra-testnet/bizra-apex --why "..."']
+    on.step()
+    means = '--action "rolling restart"'
+    assert ends() == [f"remediator approve 1 {means}", f"remediator reject 1 {means}"]
+    cli("reject", 1)
+    on.now = datetime.now(UTC)
+    on.step()
+    assert ends() == ["remediator acknowledge 1"]
 
 
 @pytest.mark.parametrize(("number", "code"), [("7", 1), ("0", 2), ("9" * 30, 2), ("one", 2)])
-def test_an_incident_that_is_none_is_said(cli, number, code):
+def test_an_incident_that_is_none_is_said(cli, on, number, code):
     ran = cli("incidents", number)
 
     assert (ran.code, ran.out) == (code, "")
@@ -384,6 +500,16 @@ def test_an_incident_that_is_none_is_said(cli, number, code):
 
 
 # pause and resume
+
+
+def test_a_pause_of_the_stateful_set_of_that_name_is_not_the_deployments(cli, on):
+    ran = cli("pause", "--why", "backup", "--by", "ada", "--target", "bizra-testnet/statefulset/bizra-apex")
+    scope = "target:bizra-testnet/statefulset/bizra-apex"
+    assert (ran.code, ran.out) == (0, f"paused: {scope} by ada, until somebody resumes\n")
+    on.now = datetime.now(UTC)
+    on.receive(an_alert(starts_at=on.now))
+    on.step()
+    assert on.told()[-1] == ("applied", "applied")
 
 
 @pytest.mark.parametrize(
@@ -428,7 +554,10 @@ def test_resume_ends_its_scope_only_or_all(cli, on):
     cli("pause", "--why", "c", "--namespace", "two")
 
     assert cli("resume", "--namespace", "one", "--by", "x").out == "resumed: 1 pause ended by x\n"
-    assert cli("resume", "--namespace", "one", "--by", "x").out == "resumed: 0 pauses ended by x\n"
+    again = cli("resume", "--namespace", "one", "--by", "x")
+    assert again.out == "resumed: 0 pauses ended by x\n"
+    still = [line.partition(" by ")[0] for line in again.err.splitlines()]
+    assert still == ["still paused: all", "still paused: namespace:two"]
     assert cli("resume", "--by", "x").out == "resumed: 2 pauses ended by x\n"
 
 
@@ -463,8 +592,28 @@ def test_a_duration_that_is_none_changes_nothing(cli, on, span):
     assert on.journal.pauses(now=datetime.now(UTC)) == []
 
 
+@pytest.mark.parametrize(
+    ("args", "careful"),
+    [
+        (["--target", "bizra-testnet/bizra-apx"], "target bizra-testnet/bizra-apx"),
+        (["--namespace", "bizra-tesnet"], "namespace bizra-tesnet"),
+        (["--playbook", "AhsanScoreLo"], "playbook AhsanScoreLo"),
+        (["--target", "bizra-testnet/bizra-apex"], None),
+        (["--namespace", "bizra-testnet"], None),
+        (["--playbook", "AhsanScoreLow"], None),
+        ([], None),
+    ],
+)
+def test_a_pause_of_what_the_policy_does_not_have_says_that_it_stops_nothing(cli, on, args, careful):
+    ran = cli("pause", "--why", "x", *args)
+
+    assert ran.code == 0
+    told = f"careful: policy.yaml has no {careful}, so this stops nothing of it\n"
+    assert ran.err == (told if careful else "")
+
+
 def test_a_pause_needs_a_why(cli, on):
-    assert cli("pause").code == 2
+    assert cli("pause").code == cli("pause", "--why", " ").code == 2
     assert on.journal.pauses(now=datetime.now(UTC)) == []
 
 
@@ -479,7 +628,7 @@ def test_a_step_that_waits_is_approved(cli, on):
 
     ran = cli("approve", 1, "--by", "ada")
 
-    assert (ran.code, ran.out) == (0, "incident 1: approved by ada\n")
+    assert (ran.code, ran.out) == (0, "incident 1: step 3, rolling restart: approved by ada\n")
     on.now = datetime.now(UTC)
     on.step()
     assert on.done == ["restart"]
@@ -490,7 +639,10 @@ def test_a_step_that_waits_is_rejected_and_the_escalation_acknowledged(cli, on):
     on.receive()
     on.step()
 
-    assert cli("reject", 1, "--by", "ada").out == "incident 1: rejected by ada; it will be escalated\n"
+    assert (
+        cli("reject", 1, "--by", "ada").out
+        == "incident 1: step 3, rolling restart: rejected by ada; it will be escalated\n"
+    )
     on.now = datetime.now(UTC)
     on.step()
     assert on.journal.gauges() == {"escalated": 1}
@@ -501,7 +653,34 @@ def test_a_step_that_waits_is_rejected_and_the_escalation_acknowledged(cli, on):
     assert on.incident.phase is Phase.CLOSED
     assert on.counted("closed", reason="acknowledged") == 1
     again = cli("acknowledge", 1)
+    assert cli("acknowledge", "--storm").err == "Error: there is no storm\n"
+    assert cli("acknowledge").code == cli("acknowledge", 1, "--storm").code == 2
     assert (again.code, again.err) == (1, "Error: incident 1 is closed\n")
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+def test_a_word_about_another_action_than_the_one_that_waits_changes_nothing(cli, on, command):
+    """Meanwhile the incident, or the policy, has come to another one than the person saw."""
+    on.policy = a_policy(mode=Mode.APPROVE)
+    on.receive()
+    on.step()
+    told = on.told()
+
+    for meant, words in (
+        (["--step", 2], "step 2"),
+        (["--action", "scale up to 5"], "scale up to 5"),
+        (["--step", 3, "--action", "scale up to 5"], "step 3, scale up to 5"),
+        (["--action", ""], "an action without a name"),
+    ):
+        ran = cli(command, 1, *meant)
+        expected = f"Error: incident 1 waits for step 3, rolling restart, not for {words}\n"
+        assert (ran.code, ran.err) == (1, expected)
+    assert on.told() == told
+
+    (said,) = [one for one in cli("incidents", 1).json["next"] if f" {command} " in one["command"]]
+    typed = shlex.split(said["command"])[1:]
+    assert cli(*typed, "--step", 3, "--by", "ada").code == 0
+    assert len(on.told()) == len(told) + 1
 
 
 @pytest.mark.parametrize("command", ["approve", "reject", "acknowledge"])
@@ -523,6 +702,21 @@ def test_a_word_at_the_wrong_time_says_where_the_incident_is_and_changes_nothing
 # Where nothing works
 
 
+@pytest.mark.parametrize("command", [*JOURNALED, "prune"])
+def test_where_nobody_serves_no_journal_is_made_and_nothing_looks_done(cli, home, command):
+    args = {"pause": ["--why", "x"], "replay": ["--from-journal", "1"]}.get(
+        command, [] if command in ("incidents", "resume", "prune") else ["1"]
+    )
+
+    ran = cli(command, *args)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "there is no journal sqlite:///remediator.db: run this where `remediator serve` runs" in ran.err
+    assert not list(home.glob("*.db*"))
+    (home / "remediator.db").touch()
+    assert cli(command, *args).code == 1
+
+
 @pytest.mark.parametrize("command", JOURNALED)
 def test_without_a_journal_there_is_one_clear_message(cli, command):
     args = {"pause": ["--why", "x"], "replay": ["--from-journal", "1"]}.get(
@@ -533,6 +727,15 @@ def test_without_a_journal_there_is_one_clear_message(cli, command):
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("Error: OperationalError: ")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "rbac"])
+def test_a_policy_that_is_not_there_is_named(cli, command):
+    token = ["--token-file", "token"] if command == "serve" else []
+
+    ran = cli(command, *token, "--policy", "nowhere.yaml")
+
+    assert (ran.code, ran.out, ran.err) == (1, "", "Error: nowhere.yaml: No such file or directory\n")
 
 
 def test_a_file_that_is_no_database_is_said(cli, home):

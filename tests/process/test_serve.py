@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 
+from remediator.core.reasons import Reason
 from remediator.lab.cluster import LabCluster
-from tests.builders import a_body, an_alert_body, labels_for
-from tests.process.conftest import TOKEN, deploy, eventually
+from remediator.settings import read_settings
+from remediator.wiring import open_journal
+from tests.builders import NOW, a_body, an_admission, an_alert_body, labels_for
+from tests.process.conftest import TOKEN, deploy
+from tests.waiting import eventually
 
 
 def a_notification(**labels):
@@ -61,6 +66,14 @@ def test_a_program_that_does_not_start_has_one_line_and_status_1(home):
     assert done.stderr.startswith("Error: no token configured")
 
 
+def test_it_imports_nothing_of_weight_that_it_does_not_need():
+    """Each of these takes 2 MiB and more."""
+    needless = {"rich", "alembic", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "psycopg"}
+    told = "import sys, remediator.cli.running, remediator.serve; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert needless & set(run.stdout.split()) == set()
+
+
 def test_without_a_token_it_serves_on_loopback_when_told_so(serve):
     served = serve(REMEDIATOR_TOKEN_FILE="", REMEDIATOR_INSECURE="true")
 
@@ -72,12 +85,12 @@ def test_without_a_token_it_serves_on_loopback_when_told_so(serve):
 def test_it_serves_logs_json_and_ends_in_time(serve, home):
     served = serve()
     assert requests.get(f"{served.url}/healthz", timeout=5).json() == {"status": "ok"}
-    trouble = requests.get(f"{served.url}/readyz?verbose", timeout=10).json()["trouble"]
+    trouble = served.ask("/readyz?verbose").json()["trouble"]
     assert "ConnectionError" in trouble["prometheus"]
     assert served.ask("/webhook", a_notification()).status_code == 202
     assert served.ask("/webhook", a_notification(), headers={"Authorization": "no"}).status_code == 401
     assert served.ask("/webhook", b"no").status_code == 400
-    assert served.ask("/webhook", b" " * 5_000_000).status_code == 413
+    assert served.ask("/webhook", b" " * 17_000_000).status_code == 413
     assert served.ask("/webhook/", a_notification()).status_code == 202
     assert served.ask("//webhook", a_notification()).status_code == 202
     held = eventually(lambda: served.ask("/api/v1/incidents/1").json()["events"][1:], "the decision")
@@ -91,6 +104,10 @@ def test_it_serves_logs_json_and_ends_in_time(serve, home):
     assert (ready[0]["level"], ready[0]["part"]) == ("info", "serve")
     assert ready[0]["timestamp"].endswith("Z")
     assert len(served.said("notification received")) == 3
+    (opened,), (said,) = served.said("opened"), served.said("held")
+    told = {"part": "timeline", "incident": 1, "target": "bizra-testnet/bizra-apex", "level": "info"}
+    assert opened.items() >= {**told, "reason": "incident_opened"}.items()
+    assert said.items() >= {**told, "reason": "prometheus_unreachable", "detail": held[0]["detail"]}.items()
     assert TOKEN not in served.log.read_text()
 
 
@@ -170,7 +187,8 @@ def test_processes_share_one_journal_and_fifty_at_once_are_one_incident_and_one_
         assert len({line["listen"] for line in served.said("ready")}) == 1
         assert len(served.said("ready")) == 3
         sent = [one for one in cluster.requests(mutating=True) if one["user_agent"].startswith("remediator")]
-        assert [one["method"] for one in sent if "dryRun" not in str(one)] == ["PATCH"]
+        changes = [one for one in sent if "dryRun" not in str(one) and "/events" not in one["path"]]
+        assert [one["method"] for one in changes] == ["PATCH"]
 
 
 def test_what_was_accepted_before_a_kill_9_is_dealt_with_after_a_restart(serve):
@@ -190,3 +208,19 @@ def test_what_was_accepted_before_a_kill_9_is_dealt_with_after_a_restart(serve):
     )
     assert [event["kind"] for event in story["events"]] == ["opened", "held"]
     assert second.metric("notifications_total") == 1
+
+
+def test_the_log_tells_every_timeline_once_and_louder_where_a_person_is_needed(home):
+    journal = open_journal(read_settings())
+    with capture_logs() as logged, journal.transaction() as tx:
+        number = tx.create_incident(an_admission(), now=NOW)
+        tx.append(number, "opened", Reason.INCIDENT_OPENED, "so it began", now=NOW)
+        tx.append(number, "joined", Reason.INCIDENT_JOINED, "in the notification's own line", now=NOW)
+        tx.append(number, "escalated", Reason.STEPS_EXHAUSTED, "nothing helped", now=NOW)
+    journal.close()
+
+    assert [(one["event"], one["log_level"], one["detail"]) for one in logged] == [
+        ("opened", "info", "so it began"),
+        ("escalated", "warning", "nothing helped"),
+    ]
+    assert {(one["incident"], one["target"]) for one in logged} == {(number, "bizra-testnet/bizra-apex")}

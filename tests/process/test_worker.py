@@ -15,19 +15,12 @@ from remediator.core.incidents import Phase
 from remediator.ports import JournalUnavailable, LeaseLost
 from remediator.worker import Worker
 from tests.builders import APEX, a_policy, an_alert, an_observation
+from tests.waiting import eventually
 from tests.worlds import Drama
 
 OTHER = Target("bizra-testnet", "bizra-beta")
 LONG = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=20)
-
-
-def eventually(condition, seconds=10.0):
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it never came true"
-        time.sleep(0.01)
-    return found
 
 
 class Doorman:
@@ -123,7 +116,7 @@ def test_an_idle_worker_does_not_spin(drama, hire):
 def test_a_step_that_raises_does_not_stop_the_others_and_is_poisoned_at_last(drama, hire, monkeypatch):
     seen = drama.cluster.observe
 
-    def observe(target):
+    def observe(target, **_):
         if target == APEX:
             raise ZeroDivisionError("a bug")
         return seen(target)
@@ -228,7 +221,7 @@ def test_stop_finishes_the_step_in_hand_takes_no_new_one_and_gives_the_lease_bac
     inside, go_on = threading.Event(), threading.Event()
     seen = drama.cluster.observe
 
-    def observe(target):
+    def observe(target, **_):
         inside.set()
         assert go_on.wait(10)
         return seen(target)
@@ -272,4 +265,4 @@ def test_two_workers_share_the_work_and_do_nothing_twice(drama, hire):
     hire()
 
     eventually(lambda: {phase_of(drama, APEX), phase_of(drama, OTHER)} == {Phase.ROLLING_OUT})
-    assert sorted(target.deployment for target, _ in drama.cluster.effects) == ["bizra-apex", "bizra-beta"]
+    assert sorted(target.name for target, _ in drama.cluster.effects) == ["bizra-apex", "bizra-beta"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from werkzeug.test import TestResponse
 from remediator.adapters.journal import SqlJournal
 from remediator.lifecycle import Lifecycle, World
 from remediator.metrics import JournalCollector
+from remediator.troubles import Seen
 from remediator.web import Doors, create_app
 from tests.builders import a_body
 from tests.worlds import Drama
@@ -39,7 +41,7 @@ class House:
         self.draining = False
         self.alive = True
         self.rejected = False
-        self.trouble: dict[str, str] = {}
+        self.seen: Callable[[], Seen] = lambda: Seen({}, 0.0)
         self.wakes = 0
         self.open()
 
@@ -56,7 +58,7 @@ class House:
             wake=self._woken,
             worker_alive=lambda: self.alive,
             draining=lambda: self.draining,
-            trouble=lambda: self.trouble,
+            trouble=self._seen,
             token_file=self.token_file if token else None,
             max_body=LIMIT,
             registry=CollectorRegistry(),
@@ -71,6 +73,9 @@ class House:
             )
         )
         self.client = create_app(doors).test_client()
+
+    def _seen(self) -> Seen:
+        return self.seen()
 
     def _woken(self) -> None:
         self.wakes += 1

@@ -37,7 +37,7 @@ def two(house):
 
 
 def test_no_incidents_are_an_empty_list(house):
-    assert strictly(house.get("/api/v1/incidents")) == {"incidents": []}
+    assert strictly(house.get("/api/v1/incidents")) == {"holds": [], "incidents": []}
 
 
 def test_incidents_are_listed_newest_first_with_their_reasons(two):

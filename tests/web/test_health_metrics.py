@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from remediator.adapters.journal import SqlJournal
 from remediator.core.actions import Target
@@ -12,7 +15,10 @@ from remediator.core.execution import Delivery, RolloutState
 from remediator.core.policy import Mode
 from remediator.core.reasons import Reason
 from remediator.metrics import COUNTERS
+from remediator.ports import JournalUnavailable
+from remediator.troubles import FRESH, Seen, Troubles
 from tests.builders import a_body, a_playbook, a_policy, an_alert, an_alert_body, an_observation, recently
+from tests.waiting import eventually
 from tests.web.conftest import NOWHERE
 from tests.worlds import NOT_FOUND, WELL
 
@@ -23,8 +29,11 @@ GAUGES = {
     "remediator_worker_alive",
     "remediator_journal_available",
     "remediator_open_incidents",
+    "remediator_returns_pending",
     "remediator_pauses",
     "remediator_breaker_open",
+    "remediator_storm_open",
+    "remediator_watchdog_timestamp_seconds",
 }
 
 
@@ -58,12 +67,62 @@ def test_readyz_is_ready_with_a_writable_journal(house):
 
 
 def test_readyz_names_what_does_not_work_only_when_asked(house):
-    house.trouble = {"prometheus": "http://prometheus: ConnectTimeout"}
+    trouble = {"prometheus": "http://prometheus: ConnectTimeout"}
+    house.seen = lambda: Seen(trouble, 1.5)
 
     assert house.client.get("/readyz").json["trouble"] == {}
     for query in ("?verbose", "?verbose=1"):
-        answer = house.client.get(f"/readyz{query}")
-        assert (answer.status_code, answer.json["trouble"]) == (200, house.trouble)
+        answer = house.get(f"/readyz{query}")
+        assert answer.status_code == 200
+        assert (answer.json["trouble"], answer.json["seconds_old"]) == (trouble, 1.5)
+
+
+def test_who_has_no_token_learns_no_address_and_no_permission_and_has_nobody_asked(house):
+    house.seen = lambda: pytest.fail("nobody is to be asked")
+
+    answer = house.client.get("/readyz?verbose")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic")  # the page has a link to it
+    house.pragma("PRAGMA query_only = ON")
+    assert house.client.get("/readyz").json == {"error": "the journal cannot be written; ?verbose says why"}
+    assert "readonly" in house.get("/readyz?verbose").json["error"]
+
+
+def test_however_many_ask_what_does_not_work_it_is_looked_for_once_and_holds_no_thread(house):
+    looks, answers = [], threading.Event()
+
+    def slow():
+        looks.append(1)
+        answers.wait(20)
+        return "timed out"
+
+    def broken():
+        raise JournalUnavailable("locked")
+
+    asking = {"policy": lambda: None, "watchdog": broken, "kubernetes": slow, "prometheus": lambda: "down"}
+    now = [100.0]
+    troubles = Troubles(asking, clock=lambda: now[0], within=0.05, briefly=0.01)
+    house.seen = troubles.seen
+    said = {"watchdog": "JournalUnavailable: locked", "kubernetes": "no answer for 0.0 s"}
+
+    for _ in range(12):
+        answer = house.get("/readyz?verbose")
+        assert answer.status_code == 200
+        assert answer.json["trouble"] == {**said, "prometheus": "not asked yet"}
+    now[0] += 9
+    assert house.get("/readyz?verbose").json["trouble"]["kubernetes"] == "no answer for 9.0 s"
+    assert house.client.get("/readyz").json["trouble"] == {}
+    answers.set()
+    known = {**said, "kubernetes": "timed out", "prometheus": "down"}
+    eventually(lambda: house.get("/readyz?verbose").json["trouble"] == known)
+    assert looks == [1]
+
+    now[0] += FRESH - 1
+    assert house.get("/readyz?verbose").json["seconds_old"] == FRESH - 1
+    assert looks == [1]
+    now[0] += 1
+    eventually(lambda: house.get("/readyz?verbose").json["seconds_old"] == 0)
+    assert looks == [1, 1]
 
 
 def test_readyz_fails_while_draining(house):
@@ -77,9 +136,7 @@ def test_readyz_fails_while_draining(house):
 
 def test_readyz_fails_without_a_journal_that_can_be_written(house):
     house.pragma("PRAGMA query_only = ON")
-    answer = house.client.get("/readyz")
-    assert answer.status_code == 503
-    assert "readonly" in answer.json["error"]
+    assert house.client.get("/readyz").status_code == 503
 
     house.pragma("PRAGMA query_only = OFF")
     assert house.client.get("/readyz").status_code == 200
@@ -226,3 +283,15 @@ def test_a_label_from_outside_never_becomes_a_label_of_ours(house):
 def test_health_and_metrics_need_no_token(house):
     for path in ("/healthz", "/readyz", "/metrics"):
         assert house.client.get(path).status_code == 200
+
+
+def test_alerts_of_rules_that_the_policy_does_not_know_are_logged_and_counted(house):
+    house.drama.policy = replace(house.drama.policy, rules_versions=("1.2.0",))
+    body = a_body(an_alert_body(annotations={"rules_version": "1.3.0"}))
+    with capture_logs() as said:
+        assert house.post(body).status_code == 202
+
+    assert house.metric("unknown_rules_alerts_total") == 1
+    (line,) = [one for one in said if one["log_level"] == "warning"]
+    assert line["event"] == "alerts of rules that the policy does not know"
+    assert line["versions"] == ("1.3.0",)
