@@ -1,21 +1,20 @@
 # Two images from one file:
 #   docker build -t remediator .                        the service
 #   docker build -t remediator-lab --target lab .       the simulated world, and `remediator demo`
-# Nothing is compiled: every dependency is a wheel. What installs stays behind in the build stages.
+# Nothing is compiled: every dependency is a wheel, pinned with its hash in requirements.lock. What installs stays behind in the build stages.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
+RUN python -m venv --without-pip /opt/remediator
+COPY requirements.lock ./
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --python /opt/remediator/bin/python install --only-binary=:all: --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY remediator/ remediator/
-RUN python -m venv --without-pip /opt/remediator
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/remediator/bin/python install --only-binary=:all: '.[postgres]'
-
-FROM build AS build-lab
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/remediator/bin/python install --only-binary=:all: '.[postgres,demo]'
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --python /opt/remediator/bin/python install --no-deps '.[postgres,demo]'
 
 FROM ${PYTHON_IMAGE} AS base
 RUN pip uninstall --yes --quiet --root-user-action=ignore wheel setuptools pip \
@@ -28,7 +27,7 @@ ENV PATH=/opt/remediator/bin:$PATH \
     PYTHONUNBUFFERED=1
 
 FROM base AS lab
-COPY --from=build-lab /opt/remediator /opt/remediator
+COPY --from=build /opt/remediator /opt/remediator
 # What a named volume mounted here begins as: a directory that the unprivileged user may write to.
 RUN install -d -o 10001 -g 10001 -m 0755 /configuration /run/secrets
 WORKDIR /srv/remediator

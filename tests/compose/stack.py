@@ -7,20 +7,20 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tests.compose.boxes import Box, Boxes
 from tests.compose.model import HOME, Compose, Dockerfile, Mount
+from tests.waiting import eventually
 
 NOBODY = 65534
 _USERS = {"prom/prometheus": NOBODY, "prom/alertmanager": NOBODY}
 _ENTRYPOINTS = {"prom/prometheus": "prometheus", "prom/alertmanager": "alertmanager"}
 """What the images of others run, and as whom."""
+_FEATURES = "--enable-feature="
 _OURS = {"remediator": "service", "remediator-lab": "lab"}
 
 
@@ -50,15 +50,6 @@ def binaries_in(place: str | None) -> Binaries | None:
     return Binaries(Path(prometheus).resolve(), Path(alertmanager).resolve())
 
 
-def eventually(look: Callable[[], Any], what: str, *, within: float) -> Any:
-    """Wait for a condition, not for time: its first true answer."""
-    deadline = time.monotonic() + within
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
-        time.sleep(0.2)
-    return found
-
-
 class Stack:
     """What `docker compose up` would start, but for services of which there is no program here."""
 
@@ -79,6 +70,8 @@ class Stack:
 
     def start(self, name: str) -> None:
         command = [self._found(word) for word in self.command(name)]
+        if self._program_lacks_features(name):
+            command = [word for word in command if not word.startswith(_FEATURES)]
         self._boxes.start(self.box(name), command)
 
     def command(self, name: str) -> list[str]:
@@ -130,7 +123,7 @@ class Stack:
             assert self._boxes.ended(name) is None, f"{name} ended: {said[-2000:]}"
             return self.healthy(name)
 
-        eventually(look, f"{name} is healthy", within=60)
+        eventually(look, f"{name} is healthy")
 
     def await_conditions(self, name: str) -> None:
         for other, wanted in self._compose.services[name].get("depends_on", {}).items():
@@ -153,6 +146,14 @@ class Stack:
         if self._binaries is None or word not in _ENTRYPOINTS.values():
             return word
         return str(self._binaries[word])
+
+    def _program_lacks_features(self, name: str) -> bool:
+        """Whether this Alertmanager is older than that of the image, and would not start with the flag."""
+        if name != "alertmanager" or self._binaries is None:
+            return False
+        asked = [str(self._binaries[name]), "--help"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
+        return _FEATURES not in done.stdout + done.stderr
 
     def _placed(self, mount: Mount, user: int) -> Mount:
         if mount.kind != "volume":

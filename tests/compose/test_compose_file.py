@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,19 +14,6 @@ from tests.compose.model import FILE, HOME, Compose, Dockerfile
 COMPOSE = Compose()
 SERVICES = sorted(COMPOSE.services)
 LASTING = [name for name in SERVICES if name != "prepare"]
-PROFILES = [(), ("kubeconfig",)]
-
-
-@pytest.mark.parametrize("profiles", PROFILES, ids=lambda names: "+".join(names) or "no profile")
-def test_compose_itself_accepts_the_file(profiles: tuple[str, ...]) -> None:
-    if shutil.which("docker") is None:
-        pytest.skip("no docker client")
-    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("the docker client has no compose plugin")
-    flags = [word for name in profiles for word in ("--profile", name)]
-    command = ["docker", "compose", *flags, "config", "--quiet"]
-    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)

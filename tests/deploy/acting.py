@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+import uuid
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest
 
 from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Intent, RestartIntent, ScaleIntent, Target, UndoIntent, restart_timestamp
+from remediator.core.announcements import Announcement
 from remediator.core.execution import RolloutState, Sent
 from remediator.core.facts import Observation
+from remediator.core.reasons import Reason
+from tests.waiting import eventually
 
 _PATH = re.compile(
     r"/apis?/((?P<group>[^/]+)/)?v\d\w*/namespaces/(?P<namespace>[^/]+)"
@@ -25,14 +26,6 @@ Need = tuple[str, str, str, str | None]
 """Verb, group, resource, name."""
 
 
-def eventually(look: Callable[[], Any], *, within: float = 40.0) -> Any:
-    deadline = time.monotonic() + within
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.1)
-    return found
-
-
 def need_of(request: PreparedRequest) -> Need | None:
     """The permission that a request to a namespace needs; None for one that everybody may send."""
     path = urlsplit(request.url or "").path
@@ -40,7 +33,9 @@ def need_of(request: PreparedRequest) -> Need | None:
     if found is None:
         assert path in {"/version", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}, path
         return None
-    verb = {"GET": "get" if found["name"] else "list", "PATCH": "patch"}[request.method or ""]
+    verb = {"GET": "get" if found["name"] else "list", "PATCH": "patch", "POST": "create"}[
+        request.method or ""
+    ]
     return verb, found["group"] or "", found["resource"] + (found["subresource"] or ""), found["name"]
 
 
@@ -48,6 +43,22 @@ def seen(cluster: KubernetesCluster, target: Target) -> Observation:
     found = cluster.observe(target)
     assert isinstance(found, Observation), found
     return found
+
+
+def an_announcement(target: Target, number: int = 7) -> Announcement:
+    at = datetime.now(UTC)
+    return Announcement(
+        number=number,
+        target=target,
+        incident=number,
+        opened_at=at,
+        alert="HiveDown",
+        at=at,
+        kind="applied",
+        reason=Reason.APPLIED,
+        detail="attempt 1: rolling restart",
+        digest=uuid.uuid4().hex,
+    )
 
 
 def restart(now: Observation) -> RestartIntent:

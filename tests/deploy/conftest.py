@@ -13,8 +13,8 @@ from requests.adapters import HTTPAdapter
 from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Target
 from remediator.lab.cluster import LabCluster
+from tests.components import missing
 
-from .places import missing
 from .real import Kubectl, Realm, a_deployment, kubectl_for
 
 

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.components import missing
 
 Json = dict[str, Any]
 
@@ -19,13 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 OVERLAYS = ("sqlite", "postgres", "observe")
 COMPONENTS = ("monitoring", "admission")
-ON_CI = os.environ.get("CI") == "true"
-
-
-def missing(what: str) -> Any:
-    if ON_CI:
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def kubectl_program() -> str:

@@ -18,8 +18,8 @@ from remediator.core.actions import Target
 from remediator.core.permissions import Permission
 from remediator.core.policy import Policy
 from remediator.permissions import manifests, needed
+from tests.waiting import eventually
 
-from .acting import eventually
 from .places import DEPLOY, Json, kubectl_program, objects
 
 WITHIN = timedelta(seconds=20)
@@ -27,6 +27,9 @@ WITHIN = timedelta(seconds=20)
 Kubectl = Callable[..., str]
 
 LABELS = {"app.kubernetes.io/name": "bizra-apex"}
+ASKS_FOR_USAGE = os.environ.get("KUBE_USAGE_ANNOTATION", "").split()
+"""Where pods are only played, the annotation of a pod that says what it uses."""
+USAGE = "cpu=500m,memory=256Mi"
 
 
 def kubectl_for(kubeconfig: str, home: Path) -> Kubectl:
@@ -65,7 +68,7 @@ def _manifest(name: str, image: str) -> Json:
             "replicas": 2,
             "selector": {"matchLabels": LABELS},
             "template": {
-                "metadata": {"labels": LABELS, "annotations": {"kubelab/usage": "cpu=500m,memory=256Mi"}},
+                "metadata": {"labels": LABELS, "annotations": dict.fromkeys(ASKS_FOR_USAGE, USAGE)},
                 "spec": {"containers": [container]},
             },
         },
@@ -102,6 +105,11 @@ class Realm:
     folder: Path
     closing: ExitStack
 
+    def on_target(self, verb: str, *more: str) -> str:
+        """kubectl VERB KIND TARGET MORE."""
+        where = ("--namespace", self.target.namespace)
+        return self.kubectl(*where, *verb.split(), self.target.kind.label, self.target.name, *more)
+
     def shipped(self, name: str) -> list[Json]:
         """The Role and RoleBinding of deploy/policies, moved to these namespaces."""
         return self.moved(objects((DEPLOY / "policies" / name / "rbac.yaml").read_text()))
@@ -120,6 +128,13 @@ class Realm:
             for subject in one.get("subjects", ()):
                 subject["namespace"] = places[subject["namespace"]]
         return found
+
+    def scale(self, replicas: int) -> None:
+        """As a person would, by kubectl, until it is so."""
+        where = ("--namespace", self.target.namespace)
+        deployment = f"deployment/{self.target.name}"
+        self.kubectl(*where, "scale", deployment, f"--replicas={replicas}")
+        self.kubectl(*where, "rollout", "status", deployment, "--timeout=40s")
 
     def account(self, name: str, granted: list[Json]) -> KubernetesCluster:
         """A service account with exactly these Roles, and the adapter with nothing but its token."""

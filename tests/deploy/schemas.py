@@ -73,10 +73,45 @@ _VALIDATION = shape(
         "reason": {"enum": ["Unauthorized", "Forbidden", "Invalid", "RequestEntityTooLarge"]},
     },
 )
+_TARGET = shape(
+    {"type": {"enum": ["Utilization", "AverageValue", "Value"]}},
+    {"averageUtilization": {"type": "integer", "minimum": 1}, "averageValue": TEXT, "value": TEXT},
+)
+_NAMED = shape({"name": TEXT})
+_METRIC = {
+    "oneOf": [
+        shape({"type": {"const": "Resource"}, "resource": shape({"name": TEXT, "target": _TARGET})}),
+        shape(
+            {"type": {"const": "Pods"}, "pods": shape({"metric": shape({"name": TEXT}), "target": _TARGET})}
+        ),
+    ]
+}
+_COUNT = {"type": "integer", "minimum": 1}
+_SCALING = shape(
+    {
+        "stabilizationWindowSeconds": _COUNT,
+        "policies": several(
+            shape({"type": {"enum": ["Pods", "Percent"]}, "value": _COUNT, "periodSeconds": _COUNT})
+        ),
+    }
+)
 _OPERATOR = "monitoring.coreos.com/v1"
 _ADMISSION = "admissionregistration.k8s.io/v1"
 
 SPECS: dict[str, tuple[str, dict[str, Any]]] = {
+    "HorizontalPodAutoscaler": (
+        "autoscaling/v2",
+        shape(
+            {
+                "scaleTargetRef": shape({"apiVersion": TEXT, "kind": TEXT, "name": TEXT}),
+                "minReplicas": _COUNT,
+                "maxReplicas": _COUNT,
+                "metrics": several(_METRIC),
+            },
+            {"behavior": shape({}, {"scaleDown": _SCALING, "scaleUp": _SCALING})},
+        ),
+    ),
+    "PodDisruptionBudget": ("policy/v1", shape({"selector": _SELECTOR, "maxUnavailable": _COUNT})),
     "ServiceMonitor": (_OPERATOR, shape({"selector": _SELECTOR, "endpoints": several(_ENDPOINT)})),
     "PodMonitor": (_OPERATOR, shape({"selector": _SELECTOR, "podMetricsEndpoints": several(_ENDPOINT)})),
     "PrometheusRule": (_OPERATOR, shape({"groups": several(_GROUP)})),

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Target
+from remediator.core.announcements import Told
 from remediator.core.execution import Delivery
 from remediator.core.permissions import READS, WRITE_DEPLOYMENT, WRITE_SCALE, AccessReview
 from remediator.core.policy import Mode, Policy
@@ -21,8 +22,9 @@ from remediator.serve import Process
 from remediator.settings import Settings
 from remediator.wiring import build
 from tests.builders import SCALE, a_playbook, a_policy
+from tests.waiting import eventually
 
-from .acting import carry_out, eventually, need_of, restart, scale, seen, undo
+from .acting import an_announcement, carry_out, need_of, restart, scale, seen, undo
 from .places import ROOT
 from .test_permissions import granted
 
@@ -37,6 +39,7 @@ def test_what_the_adapter_asks_for_is_what_rbac_grants(
 ):
     for intent in (restart, scale, undo):
         assert carry_out(cluster, target, intent(seen(cluster, target))).delivery is Delivery.APPLIED
+    assert cluster.announce(an_announcement(target)) is Told.WRITTEN
     cluster.ping()
     cluster.review({target: needed(a_policy())}, within=WITHIN)
 
@@ -49,6 +52,7 @@ def test_scaling_asks_for_no_more_than_the_scale_tier(
     cluster: KubernetesCluster, target: Target, asked: list[PreparedRequest]
 ):
     carry_out(cluster, target, scale(seen(cluster, target)))
+    cluster.announce(an_announcement(target))
 
     needs = {need for request in asked if (need := need_of(request)) is not None}
 

@@ -12,6 +12,7 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -21,8 +22,8 @@ from remediator.core.policy import Mode, Policy
 from remediator.policy_file import parse_policy
 from remediator.serve import GRACE, check_startable
 from remediator.settings import read_settings
+from tests.waiting import eventually
 
-from .acting import eventually
 from .places import DEPLOY, OVERLAYS, ROOT, Json, build, objects, overlay, pod_spec, the, with_components
 from .schemas import mistakes_in
 from .standards import violations
@@ -66,10 +67,22 @@ def test_every_namespaced_object_says_where_it_belongs(whole: list[Json]):
         assert ("namespace" in one["metadata"]) is not clusterwide, one["metadata"]
 
 
-def test_every_kind_that_only_newer_clusters_or_operators_know_has_the_shape_of_its_schema(whole: list[Json]):
-    checked = [one["kind"] for one in whole if mistakes_in(one) is not None]
+def test_a_drained_node_takes_one_of_several_replicas_at_a_time_and_is_not_kept_by_a_single_one(
+    found: list[Json],
+):
+    budgets = [one["spec"] for one in found if one["kind"] == "PodDisruptionBudget"]
+    deployment = the("Deployment", found)
 
-    assert sorted(set(checked)) == [
+    if deployment["spec"]["replicas"] == 1:
+        assert budgets == []
+    else:
+        assert budgets == [{"maxUnavailable": 1, "selector": deployment["spec"]["selector"]}]
+
+
+def test_every_kind_that_only_newer_clusters_or_operators_know_has_the_shape_of_its_schema(whole: list[Json]):
+    checked = {one["kind"] for one in whole if mistakes_in(one) is not None} - {"PodDisruptionBudget"}
+
+    assert sorted(checked) == [
         "PrometheusRule",
         "ServiceMonitor",
         "ValidatingAdmissionPolicy",
@@ -203,6 +216,25 @@ def test_only_monitoring_comes_in_and_only_what_is_needed_goes_out(found: list[J
     assert out == {53, 443, 6443, 9090, 9093} | database
 
 
+def test_prometheus_and_alertmanager_are_asked_where_the_network_policy_lets_out_to(found: list[Json]):
+    settings = read_settings(environment(found))
+    allowed = {
+        (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], port["port"])
+        for one in found
+        if one["kind"] == "NetworkPolicy"
+        for rule in one["spec"]["egress"]
+        for peer in rule.get("to", ())
+        if "namespaceSelector" in peer
+        for port in rule["ports"]
+    }
+    asked = [urlsplit(url) for url in (settings.prometheus, *settings.alertmanager)]
+
+    assert [url.port for url in asked] == [9090, 9093]
+    for url in asked:
+        service, namespace, kind = (url.hostname or "").rsplit(".", 2)
+        assert (service, kind, (namespace, url.port) in allowed) == (service, "svc", True)
+
+
 def test_the_service_and_the_monitor_lead_to_the_pods(whole: list[Json]):
     service, pod = the("Service", whole), the("Deployment", whole)["spec"]["template"]
     port = service["spec"]["ports"][0]
@@ -228,7 +260,7 @@ def test_the_demo_workload_is_a_target_of_the_shipped_policy_and_has_opted_in():
 
     assert (found["metadata"]["namespace"], found["metadata"]["name"]) == (
         target.namespace,
-        target.deployment,
+        target.name,
     )
     assert found["metadata"]["labels"]["remediator/enabled"] == "true"
 
@@ -243,6 +275,7 @@ def test_the_example_of_an_installation_of_your_own_builds(tmp_path: Path):
     found = objects(build(str(tmp_path)))
 
     assert environment(found)["REMEDIATOR_PROMETHEUS"] == "http://prometheus.monitoring.svc:9090"
+    assert environment(found)["REMEDIATOR_ALERTMANAGER"] == "http://alertmanager.monitoring.svc:9093"
     assert pod_spec(found)["containers"][0]["image"] == "ghcr.io/bizra/remediator:0.2.0"
     assert the("Role", found)["rules"]
     assert the("ConfigMap", found, "remediator-policy")

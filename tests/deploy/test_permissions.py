@@ -12,6 +12,8 @@ from remediator.core.decide import decide
 from remediator.core.decisions import Act, Escalate
 from remediator.core.facts import Fact
 from remediator.core.permissions import (
+    CREATE_EVENTS,
+    READ_LOGS,
     READ_SCALE,
     READS,
     WRITE_DEPLOYMENT,
@@ -73,9 +75,20 @@ def printed(policy: Policy) -> str:
 def test_a_policy_needs_the_reads_and_what_its_steps_write(
     policy: Policy, tier: Tier, writes: tuple[Permission, ...]
 ):
-    assert needed(policy) == (*READS, *writes)
+    events = (CREATE_EVENTS,) if writes else ()
+    assert needed(policy) == (*READS, *writes, *events)
     assert tier_of(needed(policy)) is tier
     assert f"# Tier {tier}: {tier.sentence}" in printed(policy)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_logs_may_be_read_only_where_the_policy_wants_them(mode: Mode):
+    assert needed(a_policy(logs=True, mode=mode)) == tuple(
+        dict.fromkeys((*READS, READ_LOGS, *needed(a_policy(mode=mode))))
+    )
+    verbs = {(verb, resource) for verb, _, resource, _ in granted(printed(a_policy(mode=mode)))}
+    assert ("get", "pods/log") not in verbs
+    assert ("get", "", "pods/log", None) in granted(printed(a_policy(mode=mode, logs=True)))
 
 
 def test_an_observing_policy_is_granted_no_write_verb_at_all():
@@ -93,7 +106,7 @@ def test_a_scaling_policy_may_write_replicas_and_not_the_deployment():
 
 def test_every_get_and_every_write_names_the_targets_and_nothing_is_a_wildcard():
     for verb, group, resource, name in granted(printed(a_policy())):
-        assert (name is None) is (verb == "list")
+        assert (name is None) is (verb in {"list", "create"})
         assert "*" not in (verb, group, resource)
 
 

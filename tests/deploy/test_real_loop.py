@@ -5,101 +5,26 @@ The API server and its controllers are real, and so is the journal; what Prometh
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from remediator.adapters.journal import SqlJournal
 from remediator.adapters.journal.journal import Story
-from remediator.adapters.kubernetes import KubernetesCluster
-from remediator.core.actions import Scale, kind_of
-from remediator.core.facts import Observation
+from remediator.core.actions import Scale, describe
 from remediator.core.incidents import Phase
-from remediator.core.policy import Mode, Policy, Step
+from remediator.core.policy import Mode, Step
 from remediator.core.reasons import Reason
-from remediator.lifecycle import Lifecycle, Pace, World
-from remediator.preflight import Preflight
-from tests.builders import RESTART, UNDO, a_criterion, a_notification, a_playbook, a_policy, an_alert
-from tests.worlds import SICK, WELL, ScriptedMetrics
+from tests.builders import RESTART, a_playbook, a_policy
+from tests.waiting import eventually
+from tests.worlds import SICK
 
-from .acting import eventually, seen
+from .acting import seen
+from .loop import BACK, Loop, kinds, over
 from .real import Realm, await_review
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
-
-QUICK = a_criterion(
-    settle=timedelta(seconds=1), samples=1, every=timedelta(seconds=0.2), within=timedelta(seconds=3)
-)
-BACK = Step(action=UNDO.action)
-
-
-class Loop:
-    """One process' worth of the remediator."""
-
-    def __init__(
-        self, folder: Path, realm: Realm, cluster: KubernetesCluster, *steps: Step, mode: Mode = Mode.AUTO
-    ) -> None:
-        playbook = a_playbook(*steps, verify=QUICK)
-        self.policy: Policy = a_policy(playbook, targets=(realm.target,), mode=mode)
-        self.realm, self.cluster = realm, cluster
-        self.journal = SqlJournal(f"sqlite:///{folder}/journal.db")
-        self.journal.migrate()
-        self.metrics = ScriptedMetrics()
-        pace = Pace(recheck=timedelta(seconds=0.5), poll=timedelta(seconds=0.2))
-        self.lifecycle = Lifecycle(
-            World(
-                journal=self.journal,
-                cluster=cluster,
-                metrics=self.metrics,
-                policy=lambda: self.policy,
-                pace=pace,
-            )
-        )
-
-    def heals_when(self, condition: Callable[[Observation, Observation], bool]) -> None:
-        """The service is well as soon as the Deployment, then and now, is so."""
-        then = seen(self.cluster, self.realm.target)
-        self.metrics.on_ask = lambda _: (
-            WELL if condition(then, seen(self.cluster, self.realm.target)) else SICK
-        )
-
-    def runs(self, until: Callable[[Story], bool]) -> Story:
-        """Let an alert come in, and work until the story is as it should be."""
-        eventually(lambda: seen(self.cluster, self.realm.target).rolled_out)
-        Preflight(self.cluster, lambda: self.policy).look()
-        now = datetime.now(UTC)
-        alert = replace(an_alert(target=self.realm.target), starts_at=now)
-        self.lifecycle.receive(a_notification(alert), body="{}", now=now)
-        deadline = time.monotonic() + 60
-        while not until(story := self._story()):
-            assert time.monotonic() < deadline, story.events
-            self._step()
-            time.sleep(0.05)
-        self.journal.close()
-        return story
-
-    def _step(self) -> None:
-        now = datetime.now(UTC)
-        claim = self.journal.claim("one", lease=timedelta(seconds=25), now=now)
-        while claim is not None:
-            claim = self.lifecycle.advance(claim, now=datetime.now(UTC))
-
-    def _story(self) -> Story:
-        story = self.journal.story(1)
-        assert story is not None
-        return story
-
-
-def over(story: Story) -> bool:
-    return story.incident.phase in {Phase.CLOSED, Phase.ESCALATED}
-
-
-def kinds(story: Story) -> list[str]:
-    return [kind_of(attempt.intent) for attempt in story.attempts]
+pytestmark = pytest.mark.real
 
 
 def test_observing_tells_what_it_would_do_and_leaves_everything_as_it_is(realm: Realm, tmp_path: Path):
@@ -127,7 +52,7 @@ def test_scaling_recovers_with_the_permissions_for_scaling(realm: Realm, tmp_pat
 
     story = loop.runs(over)
 
-    assert (story.incident.phase, kinds(story)) == (Phase.CLOSED, ["scale"]), story.events
+    assert (story.incident.phase, kinds(story)) == (Phase.RETURNING, ["scale"]), story.events
     assert seen(cluster, realm.target).replicas == wanted.to
 
 
@@ -154,3 +79,51 @@ def test_a_restart_that_does_not_help_and_the_undo_that_does(realm: Realm, tmp_p
     story = loop.runs(over)
 
     assert (story.incident.phase, kinds(story)) == (Phase.CLOSED, ["restart", "undo"]), story.events
+    assert history(realm)[-2:] == [
+        f"remediator: rolling restart for AhsanScoreLow (incident 1, {when(story, 0)})",
+        f"remediator: {describe(story.attempts[1].intent)} for AhsanScoreLow (incident 1, {when(story, 1)})",
+    ]
+    said = described(realm)
+    quoted = [
+        ("RemediationDecided", "attempt 1: rolling restart, because no earlier step applies"),
+        ("RemediationStarted", "AhsanScoreLow (incident 1): applied: attempt 1: rolling restart; HTTP 200"),
+        ("RemediationDidNotHelp", "AhsanScoreLow (incident 1): not_recovered: attempt 1: "),
+        ("RemediationDecided", "attempt 2: rollout undo to revision"),
+        ("RemediationStarted", "attempt 2: rollout undo to revision"),
+        ("RemediationRecovered", "AhsanScoreLow (incident 1): recovered: rollout undo to revision"),
+    ]
+    for reason, words in quoted:
+        assert [message for told, message in said if told == reason and words in message], (reason, said)
+
+
+def test_a_refusal_and_a_pause_are_told_where_kubectl_describe_looks(realm: Realm, tmp_path: Path):
+    cluster = realm.account("loop-paused", realm.shipped("auto"))
+    loop = Loop(tmp_path, realm, cluster, RESTART)
+    await_review(cluster, realm, loop.policy)
+    loop.metrics.on_ask = lambda _: SICK
+    realm.on_target("annotate", "remediator/paused-until=2999-01-01T00:00:00Z", "--overwrite")
+
+    story = loop.runs(lambda story: story.incident.hold_reason is Reason.PAUSED)
+
+    assert story.attempts == ()
+    words = "AhsanScoreLow (incident 1): paused: annotation remediator/paused-until='2999-01-01T00:00:00Z'"
+    assert ("RemediationHeld", words) in described(realm)
+    assert "remediator/paused-until: 2999-01-01T00:00:00Z" in realm.on_target("describe")
+    realm.on_target("annotate", "remediator/paused-until-")
+
+
+def when(story: Story, number: int) -> str:
+    return f"{story.attempts[number].intended_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def history(realm: Realm) -> list[str]:
+    """The causes of the revisions, oldest first, as kubectl prints them."""
+    printed = realm.on_target("rollout history").strip().splitlines()[2:]
+    return [line.split(maxsplit=1)[1] for line in printed]
+
+
+def described(realm: Realm) -> list[tuple[str, str]]:
+    """Reason and message of our Events in `kubectl describe deployment`, oldest first."""
+    lines = [line.split(maxsplit=4) for line in realm.on_target("describe").splitlines()]
+    ours = [line for line in lines if len(line) == 5 and line[3] == "remediator"]
+    return [(line[1], line[4]) for line in ours]

@@ -9,6 +9,7 @@ import yaml
 
 from remediator.adapters.kubernetes import KubernetesCluster
 from remediator.core.actions import Target
+from remediator.core.announcements import Told
 from remediator.core.execution import Delivery, Sent, Standing
 from remediator.core.facts import Observation, Unseen
 from remediator.core.policy import Mode, Step
@@ -16,13 +17,14 @@ from remediator.core.reasons import Reason
 from remediator.core.steps import weigh_steps
 from remediator.permissions import needed
 from tests.builders import RESTART, SCALE, UNDO, a_playbook, a_policy, a_situation
+from tests.waiting import eventually
 
-from .acting import carry_out, eventually, restart, scale, seen, undo
+from .acting import an_announcement, carry_out, restart, scale, seen, undo
 from .places import DEPLOY, OVERLAYS, Json, build, objects, overlay, with_components
 from .real import WITHIN, Realm, await_review
 from .schemas import mistakes_in
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real
 
 OBSERVING = a_policy(mode=Mode.OBSERVE)
 SCALING = a_policy(a_playbook(SCALE))
@@ -68,16 +70,31 @@ def test_the_shipped_permissions_are_enough_for_every_action(realm: Realm):
         assert carry_out(cluster, realm.target, intent(now)).delivery is Delivery.APPLIED
 
 
-EVERYTHING = {"deployment", "previous", "pods", "hpas", "usage", "restart", "undo", "scale"}
+EVERYTHING = {
+    "deployment",
+    "previous",
+    "pods",
+    "hpas",
+    "budgets",
+    "events",
+    "usage",
+    "restart",
+    "undo",
+    "scale",
+    "announcements",
+}
 BREAKS = {
-    "get deployments (apps)": EVERYTHING - {"scale"},
+    "get deployments (apps)": EVERYTHING,
     "list replicasets (apps)": {"previous", "pods", "usage", "undo"},
     "list pods": {"pods", "usage"},
     "list horizontalpodautoscalers (autoscaling)": {"hpas"},
+    "list poddisruptionbudgets (policy)": {"budgets"},
     "list pods (metrics.k8s.io)": {"usage"},
+    "list events": {"events"},
     "get deployments/scale (apps)": {"scale"},
     "patch deployments/scale (apps)": {"scale"},
     "patch deployments (apps)": {"restart", "undo"},
+    "create events": {"announcements"},
 }
 """What each rule is for: what is denied without it."""
 
@@ -112,14 +129,16 @@ def denied(cluster: KubernetesCluster, admin: KubernetesCluster, target: Target)
         assert refused or sent.delivery is Delivery.APPLIED, sent
         assert refused or name == "scale" or recognised.standing is Standing.APPLIED, recognised
         found |= {name} if refused else set()
-    return found
+    told = cluster.announce(an_announcement(target))
+    assert told in {Told.WRITTEN, Told.FORBIDDEN}, told
+    return found | ({"announcements"} if told is Told.FORBIDDEN else set())
 
 
 def unreadable(now: Observation | Unseen) -> set[str]:
     if isinstance(now, Unseen):
         assert now.reason is Reason.FORBIDDEN, now
-        return {"deployment", "previous", "pods", "hpas", "usage"}
-    names = ("previous", "pods", "hpas", "usage")
+        return {"deployment", "previous", "pods", "hpas", "budgets", "events", "usage"}
+    names = ("previous", "pods", "hpas", "budgets", "events", "usage")
     return {name for name in names if "HTTP 403" in now.unreadable.get(name, "")}
 
 
@@ -142,7 +161,8 @@ def test_the_api_server_accepts_every_overlay(realm: Realm, name: str, tmp_path:
     said = apply_dry(realm, known)
 
     assert len(said) == len(known)
-    assert {one["kind"] for one in overlay(name)} == {one["kind"] for one in known}
+    newer = {"PodDisruptionBudget"}  # of policy/v1
+    assert {one["kind"] for one in overlay(name)} - newer == {one["kind"] for one in known}
 
 
 def test_the_api_server_accepts_the_demo_workload(realm: Realm):
