@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
+import time
 from abc import ABC, abstractmethod
-from http.client import HTTPConnection, HTTPSConnection
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from remediator.adapters.kubernetes.credentials import Access, load_access
 from remediator.lab.cluster import LabCluster
+from tests.audit import audited
 
 Json = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -26,24 +31,52 @@ class Upstream:
 
     def __init__(self, kubeconfig: Path) -> None:
         self._access = load_access(str(kubeconfig))
+        self._tls = _context(self._access)
+        self._kept = threading.local()
+
+    def read(self, path: str, headers: dict[str, str]) -> Answer:
+        """A GET on a connection that this thread keeps until it calls `hang_up`."""
+        with suppress(OSError, HTTPException):
+            return self._read_on_kept(path, headers)
+        return self.exchange("GET", path, b"", headers)
+
+    def hang_up(self) -> None:
+        if kept := getattr(self._kept, "connection", None):
+            kept.close()
+            self._kept.connection = None
 
     def exchange(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """One request on a connection of its own."""
         connection = self._connection()
-        authorization = self._access.authorization()
         try:
-            everything = headers | ({"Authorization": authorization} if authorization else {})
-            connection.request(method, path, body=body or None, headers=everything)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            return self._ask(connection, method, path, body, headers)
         finally:
             connection.close()
+
+    def _read_on_kept(self, path: str, headers: dict[str, str]) -> Answer:
+        connection = getattr(self._kept, "connection", None) or self._connection()
+        self._kept.connection = connection
+        try:
+            return self._ask(connection, "GET", path, b"", headers)
+        except (OSError, HTTPException):
+            self.hang_up()
+            raise
+
+    def _ask(
+        self, connection: HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> Answer:
+        authorization = self._access.authorization()
+        everything = headers | ({"Authorization": authorization} if authorization else {})
+        connection.request(method, path, body=body or None, headers=everything)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
 
     def _connection(self) -> HTTPConnection:
         server = urlsplit(self._access.server)
         assert server.hostname
         if server.scheme == "http":
             return HTTPConnection(server.hostname, server.port, timeout=30)
-        return HTTPSConnection(server.hostname, server.port, timeout=30, context=_context(self._access))
+        return HTTPSConnection(server.hostname, server.port, timeout=30, context=self._tls)
 
 
 def _context(access: Access) -> ssl.SSLContext:
@@ -64,12 +97,26 @@ class Cluster(ABC):
         self.upstream = Upstream(kubeconfig)
 
     @abstractmethod
+    def _arrived(self, namespace: str) -> list[Json]:
+        """Every write of ours that was no dry run and reached the API server, in order: `path` and `code`.
+
+        Without the Events, which change nothing.
+        """
+
     def writes(self, namespace: str) -> list[Json]:
-        """Every write of ours that was no dry run and reached the API server: `path` and `code`."""
+        """Without those of a version that a status had just made an old one, if one to the same object was
+        taken later: a count is written by version, and who writes so looks again."""
+        arrived = self._arrived(namespace)
+        return [
+            write
+            for place, write in enumerate(arrived, 1)
+            if write["code"] != HTTPStatus.CONFLICT
+            or {"path": write["path"], "code": HTTPStatus.OK} not in arrived[place:]
+        ]
 
     def effects(self, namespace: str, deployment: str) -> list[Json]:
-        """Those of the writes to one Deployment that it took."""
-        end = f"/deployments/{deployment}"
+        """Those of the writes to one Deployment, or to the autoscaler of its name, that were taken."""
+        end = (f"/deployments/{deployment}", f"/horizontalpodautoscalers/{deployment}")
         return [
             write
             for write in self.writes(namespace)
@@ -83,6 +130,13 @@ class Cluster(ABC):
         assert 200 <= status < 300, f"{method} {path}: {status} {content!r}"
         found: Json = json.loads(content)
         return found
+
+    def create_autoscaler(self, namespace: str, name: str, least: int, most: int) -> None:
+        """Of the Deployment of that name."""
+        reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        spec = {"scaleTargetRef": reference, "minReplicas": least, "maxReplicas": most}
+        path = f"/apis/autoscaling/v1/namespaces/{namespace}/horizontalpodautoscalers"
+        self.call("POST", path, {"metadata": {"name": name}, "spec": spec})
 
     # ------------------------------------------------------------ Deployments
 
@@ -130,11 +184,13 @@ class SimulatedCluster(Cluster):
         super().__init__(lab.kubeconfig(kubeconfig))
         self._lab = lab
 
-    def writes(self, namespace: str) -> list[Json]:
+    def _arrived(self, namespace: str) -> list[Json]:
         return [
             {"path": entry["path"].partition("?")[0], "code": entry["code"]}
             for entry in self._lab.requests(mutating=True)
-            if entry["user_agent"].startswith(OURS) and f"/namespaces/{namespace}/" in entry["path"]
+            if entry["user_agent"].startswith(OURS)
+            and f"/namespaces/{namespace}/" in entry["path"]
+            and not entry["path"].partition("?")[0].endswith("/events")
         ]
 
 
@@ -142,17 +198,17 @@ class RealCluster(Cluster):
     def __init__(self, kubeconfig: Path, audit_log: Path) -> None:
         super().__init__(kubeconfig)
         self._audit_log = audit_log
+        self._since = time.time()
 
-    def writes(self, namespace: str) -> list[Json]:
-        with self._audit_log.open(encoding="utf-8") as lines:
-            events = [json.loads(line) for line in lines if namespace in line and line.endswith("\n")]
+    def _arrived(self, namespace: str) -> list[Json]:
         return [
             {"path": event["requestURI"].partition("?")[0], "code": event["responseStatus"]["code"]}
-            for event in events
+            for event in audited(self._audit_log, namespace, since=self._since)
             if event["stage"] == "ResponseComplete"
             and event["verb"] in _WRITES
             and event["userAgent"].startswith(OURS)
             and event["objectRef"].get("namespace") == namespace
+            and event["objectRef"]["resource"] != "events"
             and "dryRun" not in event["requestURI"]
         ]
 

@@ -7,26 +7,23 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 from remediator.lab.cluster import LabCluster
+from tests.components import missing
 from tests.end_to_end.clusters import Cluster, RealCluster, SimulatedCluster
 from tests.end_to_end.programs import Programs
 from tests.end_to_end.proxy import Proxy
-from tests.end_to_end.serving import SaidMetrics
+from tests.end_to_end.replicas import ALERT, Start
+from tests.end_to_end.serving import Remediator, SaidMetrics, a_policy
 
 LAB_SPEED = 4
 
 Stack = tuple[str, str]
 """A Prometheus and an Alertmanager of about the same age."""
-
-
-def missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def stacks() -> dict[str, Stack]:
@@ -106,3 +103,40 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def proxy(cluster: Cluster) -> Iterator[Proxy]:
     with Proxy(cluster.upstream) as between:
         yield between
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """A PostgreSQL database of one's own."""
+    server = os.environ.get("TEST_POSTGRES_URL") or missing("TEST_POSTGRES_URL is not set")
+    url, name = make_url(server), f"test_e2e_{os.getpid()}"
+    maker = create_engine(url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with maker.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with maker.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    maker.dispose()
+
+
+@pytest.fixture
+def start(proxy: Proxy, metrics: SaidMetrics, programs: Programs, namespace: str) -> Start:
+    """Start a replica behind the proxy."""
+    kubeconfig = proxy.kubeconfig(programs.directory / "kubeconfig")
+
+    def started(
+        name: str, database: str, targets: list[str], limits: Any = None, verify: Any = None, **environ: str
+    ) -> Remediator:
+        policy = a_policy(namespace, {ALERT: {"restart": {}}}, *targets, **(limits or {}))
+        policy["playbooks"][0]["verify"] |= verify or {}
+        return Remediator(
+            programs,
+            name=name,
+            kubeconfig=kubeconfig,
+            prometheus=metrics.url,
+            policy=policy,
+            **{"REMEDIATOR_DATABASE": database, **environ},
+        )
+
+    return started

@@ -5,28 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import requests
 
+from tests.waiting import PATIENCE, eventually
+
 T = TypeVar("T")
-
-
-def eventually(look: Callable[[], T | None], what: str, *, within: float = 30.0, every: float = 0.05) -> T:
-    """Wait for a condition, not for time: the first true answer."""
-    deadline = time.monotonic() + within
-    while True:
-        found = None
-        with suppress(requests.ConnectionError):
-            found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}; last: {found!r}"
-        time.sleep(every)
 
 
 class Program:
@@ -51,6 +39,10 @@ class Program:
     @property
     def said(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -83,7 +75,7 @@ class Programs:
         self._started.append(program)
         return program
 
-    def answers(self, program: Program, url: str, *, within: float = 30.0) -> None:
+    def answers(self, program: Program, url: str, *, within: float = PATIENCE) -> None:
         """Wait until a program that was just started answers there."""
 
         def look() -> bool:

@@ -31,6 +31,31 @@ class Moment(Enum):
     AFTER = "after it was applied, before the answer"
 
 
+class Fault(Enum):
+    """What befalls a real write on its way. None of it is the remediator's doing."""
+
+    HANG_BEFORE = "never passed on, never answered"
+    HANG_AFTER = "applied, never answered"
+    LATE = "passed on after the sender has given up"
+    RESET_BEFORE = "cut off before the API server has seen it"
+    RESET_AFTER = "applied, then cut off"
+    THROTTLED = "429 with Retry-After"
+    UNAVAILABLE = "503"
+    FAILED_AFTER = "applied, then 503"
+    SLOW = "each request about the object takes a while"
+
+
+SLOWLY = 0.2
+HANGS = 1.6
+"""Longer than the read time-out of whoever is tested with faults."""
+_TROUBLE = {
+    Fault.THROTTLED: (429, {"Content-Type": "application/json", "Retry-After": "1"}),
+    Fault.UNAVAILABLE: (503, {"Content-Type": "application/json"}),
+    Fault.FAILED_AFTER: (503, {"Content-Type": "application/json"}),
+}
+_APPLIED = (Fault.HANG_AFTER, Fault.RESET_AFTER, Fault.FAILED_AFTER)
+
+
 @dataclass
 class Caught:
     """One write in our hands. It is held until `pass_on` or `drop`."""
@@ -78,6 +103,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._catches: list[Caught] = []
         self._cut_short: dict[str, int] = {}
+        self._faults: dict[str, tuple[Fault, int]] = {}
+        self._ending = threading.Event()
         self._clients: set[socket.socket] = set()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -114,6 +141,11 @@ class Proxy:
         with self._lock:
             self._cut_short = dict.fromkeys(path_ends, 1)
 
+    def befall(self, deployment: str, fault: Fault, *, times: int = 1) -> None:
+        """Let that happen to so many real writes to this Deployment; SLOW to every request about it."""
+        with self._lock:
+            self._faults[deployment] = fault, times
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Close the port and every connection; be back on the same port afterwards."""
@@ -130,6 +162,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending.set()
         with self._lock:
             catches, self._catches = self._catches, []
         for caught in catches:
@@ -162,6 +195,7 @@ class Proxy:
             self._clients.add(client)
 
     def left(self, client: socket.socket) -> None:
+        self._upstream.hang_up()
         with self._lock:
             self._clients.discard(client)
 
@@ -173,6 +207,22 @@ class Proxy:
                 free.path = path
             return free
 
+    def fault_of(self, path: str, *, write: bool) -> Fault | None:
+        """What befalls this request, and is used up by it."""
+        name = path.partition("?")[0].removesuffix("/scale").rpartition("/")[2]
+        with self._lock:
+            fault, times = self._faults.get(name, (None, 0))
+            if fault is Fault.SLOW:
+                return fault
+            if fault is None or not times or not write:
+                return None
+            self._faults[name] = fault, times - 1
+            return fault
+
+    def wait(self, seconds: float) -> None:
+        """Hold a request, but not the end of the test."""
+        self._ending.wait(seconds)
+
     def cuts_short(self, path: str) -> bool:
         end = path.partition("?")[0]
         with self._lock:
@@ -183,6 +233,8 @@ class Proxy:
         return False
 
     def forward(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if method == "GET":
+            return self._upstream.read(path, headers)
         return self._upstream.exchange(method, path, body, headers)
 
 
@@ -214,6 +266,8 @@ class _Requests(BaseHTTPRequestHandler):
             super().finish()
 
     def do_GET(self) -> None:
+        if self.server.proxy.fault_of(self.path, write=False):
+            self.server.proxy.wait(SLOWLY)
         self._answer(self._ask(self._body()))
 
     def do_POST(self) -> None:
@@ -225,6 +279,9 @@ class _Requests(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         proxy = self.server.proxy
         body = self._body()  # all of it, before its sender dies
+        fault = proxy.fault_of(self.path, write="dryRun" not in self.path)
+        if fault is not None:
+            return self._answer(self._suffer(fault, body))
         caught = None if "dryRun" in self.path else proxy.caught(self.path)
         try:
             if caught and caught.moment is Moment.BEFORE and not caught.hold():
@@ -238,6 +295,19 @@ class _Requests(BaseHTTPRequestHandler):
         finally:
             if caught:
                 caught.done()
+
+    def _suffer(self, fault: Fault, body: bytes) -> Answer | None:
+        wait = self.server.proxy.wait
+        if fault in (Fault.SLOW, Fault.LATE):
+            wait(SLOWLY if fault is Fault.SLOW else HANGS)
+            return self._ask(body)
+        if fault in _APPLIED:
+            self._ask(body)
+        if fault in _TROUBLE:
+            return *_TROUBLE[fault], b'{"message": "there is trouble"}'
+        if fault in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
+            wait(HANGS)
+        return None
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -256,7 +326,7 @@ class _Requests(BaseHTTPRequestHandler):
             return
         status, headers, content = answer
         self.send_response_only(status)
-        for name in ("Content-Type", "Date"):
+        for name in ("Content-Type", "Date", "Retry-After"):
             if name in headers:
                 self.send_header(name, headers[name])
         self.send_header("Content-Length", str(len(content)))

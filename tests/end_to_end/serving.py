@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote_plus
 
 import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from remediator.lab.stage import free_port
-from tests.end_to_end.programs import Program, Programs, eventually
+from tests.end_to_end.programs import Program, Programs
+from tests.waiting import PATIENCE, eventually
 
 TOKEN = "end-to-end-token"
 SICK, WELL = 0.0, 1.0
@@ -29,14 +31,18 @@ class SaidMetrics:
 
     def __init__(self) -> None:
         self.value = SICK
+        self.on_ask: Callable[[], None] | None = None
         said = self
 
         class Requests(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                result = [{"metric": {}, "value": [datetime.now(UTC).timestamp(), str(said.value)]}]
+                query = unquote_plus(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+                if said.on_ask is not None:
+                    said.on_ask()
+                value = str(said.value_for(query))
+                result = [{"metric": {}, "value": [datetime.now(UTC).timestamp(), value]}]
                 data = {"resultType": "vector", "result": result}
                 self._answer(json.dumps({"status": "success", "data": data}))
 
@@ -64,6 +70,9 @@ class SaidMetrics:
         self._server = Server(("127.0.0.1", 0), Requests)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
+    def value_for(self, _query: str) -> float:
+        return self.value
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -78,7 +87,7 @@ class SaidMetrics:
         self._thread.join()
 
 
-def a_policy(namespace: str, playbooks: Mapping[str, Json], *deployments: str, **limits: str) -> Json:
+def a_policy(namespace: str, playbooks: Mapping[str, Json], *deployments: str, **limits: Any) -> Json:
     """A policy of seconds: each alert has one step."""
     verify = {
         "query": 'min(hive_up{namespace="$namespace",deployment="$deployment"})',
@@ -180,8 +189,9 @@ class Remediator:
         }
         self.process = self.start()
 
-    def start(self) -> Program:
+    def start(self, **environ: str) -> Program:
         """Start it, again after a kill, and wait until it is ready."""
+        self._environ |= environ
         command = (sys.executable, "-m", "remediator", "serve")
         self.process = self._programs.start(self._name, *command, environ=self._environ)
         self._programs.answers(self.process, f"{self.url}/readyz")
@@ -215,14 +225,15 @@ class Remediator:
         told: Json = self._ask(f"/api/v1/incidents/{number}")
         return told
 
-    def comes_to(self, phase: str, number: int = 1, *, within: float = 40.0) -> Json:
+    def comes_to(self, phase: str, number: int = 1, *, within: float = PATIENCE) -> Json:
         """Wait until an incident is in that phase; returns its story."""
 
         def look() -> Json | None:
             story = self.story(number)
-            ended = story["phase"] in ("closed", "escalated")
-            assert not ended or story["phase"] == phase, _told(story)
-            return story if story["phase"] == phase else None
+            # A scale-up that helped is closed, and then waits to be given back.
+            now = "closed" if story["phase"] == "returning" else story["phase"]
+            assert now not in ("closed", "escalated") or now == phase, _told(story)
+            return story if now == phase else None
 
         return eventually(look, f"incident {number} is {phase}", within=within)
 
@@ -240,8 +251,13 @@ def sum_of(page: str, name: str, **labels: str) -> float:
 
 
 def kinds_and_reasons(story: Json) -> list[tuple[str, str]]:
-    """What happened, in order. When `resolved` comes in is Alertmanager's affair, and left out."""
-    return [(one["kind"], one["reason"]) for one in story["events"] if one["kind"] != "resolved"]
+    """What happened up to the close, in order. When `resolved` comes in is Alertmanager's affair: left out.
+
+    What a scale-up is waiting for after the close, to be given back, is another test's.
+    """
+    told = [(one["kind"], one["reason"]) for one in story["events"] if one["kind"] != "resolved"]
+    closed = next((index for index, (kind, _) in enumerate(told) if kind == "closed"), len(told))
+    return told[: closed + 1]
 
 
 WELL_TOLD = [

@@ -14,7 +14,7 @@ import yaml
 from remediator.lab.stage import free_port
 from tests.end_to_end.clusters import Cluster
 from tests.end_to_end.conftest import Stack
-from tests.end_to_end.programs import Programs, eventually
+from tests.end_to_end.programs import Programs
 from tests.end_to_end.serving import (
     WELL,
     WELL_TOLD,
@@ -25,8 +25,7 @@ from tests.end_to_end.serving import (
     kinds_and_reasons,
     sum_of,
 )
-
-pytestmark = pytest.mark.timeout(90)
+from tests.waiting import eventually
 
 APEX, ALERT = "bizra-apex", "HiveDown"
 TIMES = 50
@@ -124,14 +123,20 @@ def written(path: Path, document: Any) -> Path:
 
 
 def start_alertmanager(
-    programs: Programs, program: str, remediator: Remediator, *gossip: str, name: str = "alertmanager"
+    programs: Programs,
+    program: str,
+    remediator: Remediator,
+    *gossip: str,
+    name: str = "alertmanager",
+    config: Any = None,
 ) -> str:
     """Returns its address."""
     address = f"127.0.0.1:{free_port()}"
+    file = written(programs.directory / f"{name}.yml", config or alertmanager_config(remediator))
     started = programs.start(
         name,
         program,
-        f"--config.file={written(programs.directory / f'{name}.yml', alertmanager_config(remediator))}",
+        f"--config.file={file}",
         f"--storage.path={programs.directory / name}",
         f"--web.listen-address={address}",
         *(gossip or ["--cluster.listen-address="]),

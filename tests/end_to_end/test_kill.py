@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.clusters import Cluster
-from tests.end_to_end.programs import Programs, eventually
+from tests.end_to_end.programs import Programs
 from tests.end_to_end.proxy import Caught, Moment, Proxy
 from tests.end_to_end.serving import (
     WELL,
@@ -20,8 +20,7 @@ from tests.end_to_end.serving import (
     a_policy,
     kinds_and_reasons,
 )
-
-pytestmark = pytest.mark.timeout(90)
+from tests.waiting import eventually
 
 BEFORE, AFTER = Moment.BEFORE, Moment.AFTER
 OLD, NEW, NEWER = (f"ghcr.io/bizra/node:v{number}" for number in (1, 2, 3))
