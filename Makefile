@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports docs fmt clean
+.PHONY: help lock audit demo test soak bench mutants check lint types imports docs fmt clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,9 +13,16 @@ demo: $(VENV)/.demo ## play five incidents on a simulated cluster; ARGS="--help"
 	@$(BIN)/remediator demo $(ARGS)
 
 test: $(VENV)/.dev ## run all tests; real components that are missing are skipped, or fail when CI=true
-	$(BIN)/pytest -n $(WORKERS) --cov --cov-report= $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='remediator/core/*,remediator/lifecycle/*' --fail-under=100
 	$(BIN)/coverage report --skip-covered --sort=cover
+
+soak: $(VENV)/.dev ## what takes minutes: storms, takeover, kill -9 at every point, and SOAK_SECONDS of any interleaving
+	SOAK=1 $(BIN)/pytest -n 0 -s tests/end_to_end/test_storm.py tests/end_to_end/test_replicas.py tests/proofs $(ARGS)
+
+mutants: $(VENV)/.dev ## break each guarantee and change each alerting rule, one at a time: a test has to turn red
+	$(BIN)/python -m tests.proofs.mutants
+	MUTANTS=all $(BIN)/pytest -n 0 tests/rules/test_mutants.py
 
 check: lint types imports policy test ## everything that has to be green
 
@@ -37,6 +44,20 @@ docs: $(VENV)/.dev ## write the generated parts of docs/ again
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_alerts.py
 	$(BIN)/python deploy/render.py
+
+LOCKED := requirements.lock
+
+lock: $(VENV)/.dev ## pin what the images install, with hashes: requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-tools>=7.6'
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --extra postgres --extra demo --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file $(LOCKED) pyproject.toml
+
+audit: $(VENV)/.dev ## ask the vulnerability database about everything in requirements.lock; needs the internet
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCKED)
+
+bench: $(VENV)/.dev ## measure speed and cost beside their targets, into docs/performance.md; ARGS="--only act"
+	@$(BIN)/python -m bench $(ARGS)
 
 fmt: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from remediator import cli, settings
+from remediator.core.announcements import ANNOUNCED, RECOVERED
 from remediator.core.decide import NEVER_ESCALATE
 from remediator.core.facts import Fact
 from remediator.core.guardrails import GUARDRAILS
@@ -26,6 +27,7 @@ GAUGES = {
     "remediator_build_info{version}": "The version.",
     "remediator_policy_info{digest}": "The policy in force.",
     "remediator_policy_rejected": "1 while the policy file has mistakes and an older policy is in force.",
+    "remediator_policy_rules_info{version}": "Versions of the rules that the policy in force was made for.",
     "remediator_worker_alive": "Whether this process' worker thread runs.",
     "remediator_journal_available": "Whether the journal could be read for this scrape.",
     "remediator_open_incidents{phase}": "Open incidents.",
@@ -33,8 +35,12 @@ GAUGES = {
     "remediator_budget_left{target,budget}": "Actions the target has left, by the budget that would hold: `target_budget` or `target_daily_budget`.",
     "remediator_overall_budget_left": "Actions that all targets together have left.",
     "remediator_last_action_timestamp_seconds{target,action}": "When the API server last accepted a change; 0 if it never did.",
+    "remediator_returns_pending": "Scale-ups that are still to be given back.",
     "remediator_pauses": "Pauses that people set.",
     "remediator_breaker_open": "Whether the breaker is open.",
+    "remediator_storm_open": "Whether there is a storm, whose incidents are held.",
+    "remediator_watchdog_timestamp_seconds": "When the Watchdog was last heard; 0 if it never was, and nothing watches the way of the alerts.",
+    "remediator_blind": "Whether the Watchdog, once heard, has been silent too long: every action is held.",
     "remediator_http_requests_total{endpoint,code}": "HTTP answers of this process; not from the journal.",
 }
 
@@ -49,6 +55,7 @@ def reference() -> str:
         ("Facts", _facts()),
         ("Phases", _phases()),
         ("Reasons", _reasons()),
+        ("Kubernetes Events", _events()),
         ("Metrics", _metrics()),
     ):
         parts += [f"## {title}", "", *lines, ""]
@@ -101,6 +108,14 @@ def _reasons() -> Iterator[str]:
     yield from _table("reason", "in words")
     for reason in Reason:
         yield f"| `{reason}` | {reason.sentence} |"
+
+
+def _events() -> Iterator[str]:
+    yield "What `kubectl describe deployment` shows of an incident, as far as [create events](permissions.md) is allowed."
+    yield ""
+    yield from _table("Event", "type", "when")
+    for kind, reason, meaning in (*ANNOUNCED.values(), RECOVERED):
+        yield f"| `{reason}` | {kind} | {meaning} |"
 
 
 def _metrics() -> Iterator[str]:
