@@ -152,13 +152,22 @@ def test_what_becomes_of_a_sending(api, cluster, *, outcome, trial, real, reason
         assert (sent.delivery, sent.reason) == (delivery, reason)
 
 
-@pytest.mark.parametrize("answer", [{"status": 403}, {"status": 500}, {"body": requests.ReadTimeout()}])
-def test_autoscalers_that_cannot_be_listed_are_no_answer(api, cluster, answer):
+@pytest.mark.parametrize(
+    ("answer", "delivery", "reason"),
+    [
+        ({"status": 403}, Delivery.REFUSED, Reason.FORBIDDEN),
+        ({"status": 500}, Delivery.NOT_SENT, None),
+        ({"body": requests.ReadTimeout()}, Delivery.NOT_SENT, None),
+    ],
+    ids=["forbidden", "failing", "silent"],
+)
+def test_autoscalers_that_cannot_be_listed_are_no_answer(api, cluster, *, answer, delivery, reason):
     serve(api, deployment())
     api.replace(responses.Response("GET", HPAS, **answer))
     assert cluster.recognise(TARGET, RAISE).standing is Standing.UNREACHABLE
     sent = cluster.send(TARGET, RAISE)
-    assert (sent.delivery, sent.detail[:31]) == (Delivery.NOT_SENT, "nothing was sent: autoscalers: ")
+    assert (sent.delivery, sent.reason) == (delivery, reason)
+    assert sent.detail.startswith("nothing was sent: autoscalers: ")
     rollout = cluster.rollout(TARGET, RAISE, generation=7, since=NOW)
     assert rollout.state is RolloutState.UNREACHABLE
 

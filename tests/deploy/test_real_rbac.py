@@ -87,7 +87,7 @@ BREAKS = {
     "get deployments (apps)": EVERYTHING,
     "list replicasets (apps)": {"previous", "pods", "usage", "undo"},
     "list pods": {"pods", "usage"},
-    "list horizontalpodautoscalers (autoscaling)": {"hpas"},
+    "list horizontalpodautoscalers (autoscaling)": {"hpas", "scale"},
     "list poddisruptionbudgets (policy)": {"budgets"},
     "list pods (metrics.k8s.io)": {"usage"},
     "list events": {"events"},

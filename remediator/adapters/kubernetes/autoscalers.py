@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from remediator.adapters.kubernetes.listing import Lists
+from remediator.adapters.kubernetes.listing import Forbidden, Lists
 from remediator.adapters.kubernetes.objects import Json, name_of, text, uid_of, wanted_replicas
 from remediator.adapters.kubernetes.owners import autoscaler_seen, scales
 from remediator.adapters.kubernetes.patches import MERGE_PATCH, Write
@@ -20,6 +20,10 @@ from remediator.core.execution import Standing
 
 class NoList(Exception):
     """The autoscalers could not be listed. Nothing was sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"autoscalers: {why}")
+        self.forbidden = isinstance(why, Forbidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ def autoscalers_of_target(lists: Lists, target: Target) -> Autoscalers:
     """Raises NoList."""
     listed = lists.autoscalers(quote(target.namespace))
     if isinstance(listed, str):
-        raise NoList(f"autoscalers: {listed}")
+        raise NoList(listed)
     found = tuple(hpa for hpa in listed if scales(hpa, target.kind, target.name))
     return Autoscalers(version=lists.autoscaling_version, found=found)
 

@@ -65,7 +65,10 @@ class Sender:
             return _unread(error.answer)
         except (NoAnswer, NoList) as silence:
             # Only reads let it through: what went wrong with a write has been told by `_delivered`.
-            return Sent(delivery=Delivery.NOT_SENT, detail=f"nothing was sent: {silence}")
+            detail = f"nothing was sent: {silence}"
+            if isinstance(silence, NoList) and silence.forbidden:
+                return Sent(delivery=Delivery.REFUSED, detail=detail, reason=Reason.FORBIDDEN)
+            return Sent(delivery=Delivery.NOT_SENT, detail=detail)
 
     def _send_template(self, intent: RestartIntent | UndoIntent) -> Sent:
         looked = self._look()

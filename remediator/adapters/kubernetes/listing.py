@@ -14,11 +14,18 @@ from remediator.adapters.kubernetes.objects import Json, items, text
 PAGE = 500
 NO_LIST = "the API server's answer is no list"
 _OK = 200
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 _GONE = 410
 
 Listing = list[Json] | str
 """The objects of a list, or why they could not be read."""
+
+
+class Forbidden(str):
+    """Why a list could not be read, where the reason is a permission that we lack."""
+
+    __slots__ = ()
 
 
 class Lists:
@@ -82,7 +89,8 @@ class Lists:
             except NoAnswer as silence:
                 return _cut(str(silence), found), None
             if answer.status != _OK:
-                return _cut(answer.words, found), answer.status
+                why = _cut(answer.words, found)
+                return Forbidden(why) if answer.status == _FORBIDDEN else why, answer.status
             if "items" not in answer.body:
                 return NO_LIST, answer.status
             found += items(answer.body, "items")
