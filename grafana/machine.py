@@ -48,7 +48,7 @@ def condition() -> list[Json]:
         ),
         stat(
             "Breaker",
-            "OPEN: too many actions did not help, and nothing is done until a person says `remediator resume`.",
+            "OPEN: too many actions did not help, and nothing is done until a person says `remediator resume --breaker`.",
             "max(remediator_breaker_open)",
             size=(4, 5),
             mappings=texts({0: ("CLOSED", GREEN), 1: ("OPEN", RED)}),
@@ -66,7 +66,7 @@ def condition() -> list[Json]:
         ),
         tally(
             "Pauses",
-            "Pauses that people set and that are in force; `remediator resume` ends them. While one covers a target, its "
+            "Pauses that people set and that are in force; `remediator incidents` says what ends each. While one covers a target, its "
             "incidents are held.",
             "max(remediator_pauses)",
             size=(3, 5),

@@ -22,6 +22,7 @@ from remediator.lifecycle.decide import weighed
 
 MOST_TOLD = 100
 """Alerts of one notification that an answer names; the journal has them all."""
+CLOSE_BREAKER = "remediator resume --breaker"
 
 
 class Story(Protocol):
@@ -146,7 +147,6 @@ def listing(
 
 
 def _pause_record(pause: Pause) -> dict[str, Any]:
-    kind, _, name = pause.scope.partition(":")
     return {
         "hold": "breaker" if pause.by == BREAKER else "pause",
         "scope": pause.scope,
@@ -154,8 +154,16 @@ def _pause_record(pause: Pause) -> dict[str, Any]:
         "why": pause.why,
         "since": pause.since.isoformat(),
         "until": pause.until.isoformat() if pause.until else None,
-        "ended_by": f"remediator resume --{kind} {name}" if name else "remediator resume",
+        "ended_by": ended_by(pause),
     }
+
+
+def ended_by(pause: Pause) -> str:
+    """The command that ends this pause and no other."""
+    if pause.by == BREAKER:
+        return CLOSE_BREAKER
+    kind, _, name = pause.scope.partition(":")
+    return f"remediator resume --{kind} {name}" if name else "remediator resume"
 
 
 def whats_next(record: Mapping[str, Any], asked: str | None = None) -> list[dict[str, str]]:
@@ -182,7 +190,7 @@ def whats_next(record: Mapping[str, Any], asked: str | None = None) -> list[dict
     elif reason == Reason.STORM:
         said = [("Close the storm and all that it holds", "remediator acknowledge --storm")]
     elif reason == Reason.BREAKER_OPEN:
-        said = [("Nothing is done anywhere until a person says", "remediator resume")]
+        said = [("Nothing is done anywhere until a person says", CLOSE_BREAKER)]
     elif phase == Phase.RETURNING:
         said = [keep, stop]
     return [{"so": so, "command": command} for so, command in said]

@@ -163,29 +163,47 @@ def _names_something(policy: Policy, target: str | None, namespace: str | None, 
     )
 
 
-@click.command()
+@click.command(short_help="Act again: end a pause, or close the breaker.")
 @common
+@click.option("--everything", is_flag=True, help="End every pause, whoever set it, and close the breaker.")
+@click.option("--breaker", is_flag=True, help="Close the breaker, and leave the pauses of people.")
 @_scope_options
 @_by_option
 def resume(
-    by: str, target: str | None, namespace: str | None, playbook: str | None, **overrides: Any
+    by: str,
+    *,
+    target: str | None,
+    namespace: str | None,
+    playbook: str | None,
+    breaker: bool,
+    everything: bool,
+    **overrides: Any,
 ) -> None:
-    """Act again: end the pauses of that scope, or all of them. Also closes the breaker.
+    """Act again: end what the same words set as a pause. Other pauses stay, and are named.
 
     \b
     Examples:
       remediator resume
       remediator resume --target bizra-testnet/bizra-apex
+      remediator resume --breaker
+      remediator resume --everything
     """
+    from remediator.views import ended_by  # noqa: PLC0415
     from remediator.wiring import find_journal  # noqa: PLC0415
     from remediator.worker import utc_now  # noqa: PLC0415
 
     scope = _scope(target, namespace, playbook)
+    if (scope is not None) + breaker + everything > 1:
+        raise click.UsageError("give one of --target, --namespace, --playbook, --breaker, --everything")
     journal, now = find_journal(read_settings(**overrides)), utc_now()
-    ended = journal.end_pauses(scope=scope, by=by, now=now)
+    if everything:
+        ended = journal.end_pauses(scope=None, by=by, now=now)
+    else:
+        ended = journal.end_pauses(scope=scope or "all", breaker=breaker, by=by, now=now)
     click.echo(f"resumed: {ended} pause{'' if ended == 1 else 's'} ended by {by}")
     for left in journal.pauses(now=now):
-        click.secho(f"still paused: {left.scope} by {left.by}: {left.why}", fg="yellow", err=True)
+        told = f"still paused: {left.scope} by {left.by}: {left.why} (ends by: {ended_by(left)})"
+        click.secho(told, fg="yellow", err=True)
 
 
 def _meant_options(command: Command) -> Command:

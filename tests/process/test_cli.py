@@ -382,14 +382,17 @@ def test_what_holds_the_machine_is_said_before_the_incidents(cli, on):
 
     assert [(one["hold"], one["by"], one["why"], one["ended_by"]) for one in holds] == [
         ("pause", "ada", "[red]mine", "remediator resume --namespace bizra-testnet"),
-        ("breaker", BREAKER, "3 actions did not help", "remediator resume"),
+        ("breaker", BREAKER, "3 actions did not help", "remediator resume --breaker"),
         ("storm", None, "3 targets alert", "remediator acknowledge --storm"),
     ]
     since = f"since {now:%Y-%m-%d %H:%M:%S} UTC"
     assert re.search(
         r"^paused: namespace:bizra-testnet by ada since .* until .* UTC: \[red\]mine$", shown, re.MULTILINE
     )
-    assert f"the breaker is open {since}: 3 actions did not help\n  ends by: remediator resume\n" in shown
+    assert (
+        f"the breaker is open {since}: 3 actions did not help\n  ends by: remediator resume --breaker\n"
+        in shown
+    )
     assert f"storm: every incident is held {since}: 3 targets alert\n" in shown
     assert shown.endswith("no incidents\n")
 
@@ -548,17 +551,54 @@ def test_a_pause_has_an_end_when_given_one(cli, on):
     assert on.journal.pauses(now=now + timedelta(hours=2)) == []
 
 
-def test_resume_ends_its_scope_only_or_all(cli, on):
-    cli("pause", "--why", "a")
-    cli("pause", "--why", "b", "--namespace", "one")
-    cli("pause", "--why", "c", "--namespace", "two")
+@pytest.fixture
+def four_pauses(cli, on):
+    cli("pause", "--why", "a", "--by", "ada")
+    cli("pause", "--why", "b", "--namespace", "one", "--by", "ada")
+    cli("pause", "--why", "c", "--namespace", "two", "--by", "ada")
+    with on.journal.transaction() as tx:
+        tx.engage_pause(scope="all", by=BREAKER, why="no help", until=None, now=datetime.now(UTC))
 
-    assert cli("resume", "--namespace", "one", "--by", "x").out == "resumed: 1 pause ended by x\n"
-    again = cli("resume", "--namespace", "one", "--by", "x")
-    assert again.out == "resumed: 0 pauses ended by x\n"
-    still = [line.partition(" by ")[0] for line in again.err.splitlines()]
-    assert still == ["still paused: all", "still paused: namespace:two"]
-    assert cli("resume", "--by", "x").out == "resumed: 2 pauses ended by x\n"
+
+@pytest.mark.parametrize(
+    ("args", "still"),
+    [
+        ([], ["namespace:one by ada", "namespace:two by ada", "all by breaker"]),
+        (["--namespace", "one"], ["all by ada", "namespace:two by ada", "all by breaker"]),
+        (["--breaker"], ["all by ada", "namespace:one by ada", "namespace:two by ada"]),
+    ],
+    ids=["all", "namespace", "breaker"],
+)
+def test_resume_ends_what_the_same_words_paused_and_names_the_rest(cli, four_pauses, args, still):
+    ran = cli("resume", "--by", "x", *args)
+    assert ran.out == "resumed: 1 pause ended by x\n"
+    assert [": ".join(line.split(": ")[1:2]) for line in ran.err.splitlines()] == still
+    assert cli("resume", "--by", "x", *args).out == "resumed: 0 pauses ended by x\n"
+
+
+def test_what_is_still_paused_says_what_ends_it(cli, four_pauses):
+    assert cli("resume", "--by", "x").err.splitlines() == [
+        "still paused: namespace:one by ada: b (ends by: remediator resume --namespace one)",
+        "still paused: namespace:two by ada: c (ends by: remediator resume --namespace two)",
+        "still paused: all by breaker: no help (ends by: remediator resume --breaker)",
+    ]
+
+
+def test_resume_ends_everything_when_that_is_said(cli, four_pauses):
+    ran = cli("resume", "--everything", "--by", "x")
+    assert (ran.out, ran.err) == ("resumed: 4 pauses ended by x\n", "")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--breaker", "--everything"], ["--breaker", "--namespace", "one"], ["--everything", "--playbook", "A"]],
+)
+def test_resume_takes_one_meaning(cli, on, args):
+    cli("pause", "--why", "before")
+    ran = cli("resume", *args)
+    assert (ran.code, ran.out) == (2, "")
+    assert "give one of --target" in ran.err
+    assert len(on.journal.pauses(now=datetime.now(UTC))) == 1
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])

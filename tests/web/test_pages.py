@@ -60,7 +60,10 @@ def test_the_overview_says_that_the_breaker_is_open_and_that_there_is_a_storm(ho
     seen = words(house.get("/"))
 
     assert "The breaker is open since" in seen
-    assert "3 actions did not help. Act again: remediator resume Storm: every incident is held since" in seen
+    assert (
+        "3 actions did not help. Act again: remediator resume --breaker Storm: every incident is held since"
+        in seen
+    )
     assert "3 targets alert. Close it: remediator acknowledge --storm" in seen
     assert [one["hold"] for one in house.get("/api/v1/incidents").json["holds"]] == ["breaker", "storm"]
 

@@ -46,6 +46,7 @@ from remediator.adapters.journal.sums import Sums
 from remediator.adapters.journal.timeline import Line, first_broken
 from remediator.adapters.journal.transaction import Transaction
 from remediator.core.incidents import (
+    BREAKER,
     Attempt,
     Incident,
     Pause,
@@ -187,11 +188,16 @@ class SqlJournal(Sums):
         with reading(self._readers) as connection:
             return [pause_from(row) for row in connection.execute(query.order_by(pauses.c.id))]
 
-    def end_pauses(self, *, scope: str | None, by: str, now: datetime) -> int:
-        """Resume: end the pauses of that scope, or all; returns how many there were."""
+    def end_pauses(self, *, scope: str | None, by: str, now: datetime, breaker: bool | None = None) -> int:
+        """Resume: end the pauses of that scope, or of all; returns how many there were.
+
+        With `breaker` only the one that the breaker set, or only those of people.
+        """
         query = update(pauses).where(pauses.c.ended_at.is_(None))
         if scope is not None:
             query = query.where(pauses.c.scope == scope)
+        if breaker is not None:
+            query = query.where(pauses.c.by == BREAKER if breaker else pauses.c.by != BREAKER)
         held_back = select(incidents.c.id).where(incidents.c.phase.in_((Phase.DECIDING, Phase.RETURNING)))
         with writing(self._engine) as connection:
             ended = connection.execute(query.values(ended_at=now, ended_by=by).returning(pauses.c.id)).all()
