@@ -41,7 +41,7 @@ GAUGES = {
     "remediator_storm_open": "Whether there is a storm, whose incidents are held.",
     "remediator_watchdog_timestamp_seconds": "When the Watchdog was last heard; 0 if it never was, and nothing watches the way of the alerts.",
     "remediator_blind": "Whether the Watchdog, once heard, has been silent too long: every action is held.",
-    "remediator_http_requests_total{endpoint,code}": "HTTP answers of this process; not from the journal.",
+    "remediator_http_requests_total{process,endpoint,code}": "HTTP answers of one gunicorn worker, by its number; not from the journal.",
 }
 
 

@@ -67,11 +67,11 @@ def create_app(doors: Doors) -> Flask:
         )
     )
     _add_errors(app)
-    answers = http_requests(doors.registry)
+    answered = http_requests(doors.registry)
 
     @app.after_request
     def count(response: Response) -> Response:
-        answers.labels(request.endpoint or "none", response.status_code).inc()
+        answered(request.endpoint or "none", response.status_code)
         return add_security(response)
 
     return app
