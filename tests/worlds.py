@@ -89,7 +89,8 @@ class ScriptedCluster:
         self.logs_wanted.append(logs)
         if self.away:
             return Unseen(reason=Reason.CLUSTER_UNREACHABLE, detail="timed out")
-        return self.live.get(target, NOT_FOUND)
+        seen = self.live.get(target, NOT_FOUND)
+        return replace(seen, at=self.clock()) if isinstance(seen, Observation) else seen
 
     def recognise(self, target: Target, intent: Intent) -> Recognition:
         if self.away:

@@ -107,6 +107,8 @@ class StepVerdict:
     action: Action
     reason: Reason
     detail: str
+    to: str = ""
+    """Of a chosen undo: where to. It is another one once there is a newer revision."""
 
     @property
     def chosen(self) -> bool:
@@ -115,7 +117,7 @@ class StepVerdict:
     @property
     def asks_for(self) -> tuple[int, str]:
         """What a person is asked to approve: which step, and what it does."""
-        return A_RETURN if self.step == RETURN_STEP else (self.step, str(self.action))
+        return A_RETURN if self.step == RETURN_STEP else (self.step, f"{self.action}{self.to}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,8 +64,12 @@ class Limits:
 
     @property
     def longest(self) -> timedelta:
-        """How far back the history must be read."""
-        return max(self.day, self.target_per, self.overall_per, self.storm_within, self.breaker_within)
+        """How far back the history must be read, by when an attempt was intended.
+
+        A cooldown begins when the attempt ended, which is less than a day later.
+        """
+        cooling = self.day + self.cooldown
+        return max(cooling, self.target_per, self.overall_per, self.storm_within, self.breaker_within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

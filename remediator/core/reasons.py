@@ -32,6 +32,7 @@ class Reason(StrEnum):
     FACT_UNKNOWN = "fact_unknown"
     NO_PREVIOUS_REVISION = "no_previous_revision"
     ALREADY_UNDONE = "already_undone"
+    DEPLOYED_SINCE = "deployed_since"
     REPLICAS_AT_BOUND = "replicas_at_bound"
     HPA_OWNS_REPLICAS = "hpa_owns_replicas"
     OWNED_ELSEWHERE = "owned_elsewhere"
@@ -128,6 +129,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.FACT_UNKNOWN: "a fact the step asks for could not be observed, and unknown never counts as true",
     Reason.NO_PREVIOUS_REVISION: "there is no older revision with a different template to go back to",
     Reason.ALREADY_UNDONE: "the rollout was undone before; an undo is never undone or repeated",
+    Reason.DEPLOYED_SINCE: "the alert is older than the present revision: an undo goes back to what was sick",
     Reason.REPLICAS_AT_BOUND: "the replica count asked for is the present one or lies beyond the bounds",
     Reason.HPA_OWNS_REPLICAS: "a HorizontalPodAutoscaler owns the replica count",
     Reason.OWNED_ELSEWHERE: "GitOps or an operator owns the target, or its autoscaler, and would revert it",

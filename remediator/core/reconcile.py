@@ -40,13 +40,15 @@ class Look:
     up_since: datetime | None = None
     listed: tuple[Listed, ...] = ()
 
-    def sound(self, now: datetime) -> bool:
-        """Whether what it does not list is not firing."""
+    def sound(self, now: datetime, *, every: timedelta) -> bool:
+        """Whether what it does not list is not firing.
+
+        Where the Watchdog is listed, Prometheus is known to tell it, and two looks later told it everything.
+        """
         if self.trouble is not None:
             return False
-        if any(listed.alert.name == WATCHDOG for listed in self.listed):
-            return True
-        return self.up_since is not None and now - self.up_since >= SETTLED
+        told = any(listed.alert.name == WATCHDOG for listed in self.listed)
+        return self.up_since is not None and now - self.up_since >= (2 * every if told else SETTLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def compare(
                 missed.append(alert)
             elif same is None or same.reason is not Reason.SUPPRESSED:
                 suppressed.append((alert, same))
-    sound = bool(looks) and all(look.sound(now) for look in looks)
+    sound = bool(looks) and all(look.sound(now, every=every) for look in looks)
     missing = [one for one in gone if sound and now - one.last_seen > every]
     twice = every * 3 / 4
     vanished = [one for one in missing if one.missing_since and now - one.missing_since >= twice]

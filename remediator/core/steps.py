@@ -41,10 +41,13 @@ def weigh_steps(situation: Situation) -> tuple[StepVerdict, ...]:
     for index, step in enumerate(situation.playbook.steps):
         action = as_it_stands(step.action, situation)
         refusal = _refusal(situation, index, step, action)
-        reason, detail = refusal or (Reason.STEP_APPLIES, _because(situation, step))
-        verdicts.append(StepVerdict(step=index, action=action, reason=reason, detail=detail))
         if refusal is None:
+            because, to = _because(situation, step), _whereto(situation, action)
+            chosen = StepVerdict(step=index, action=action, reason=Reason.STEP_APPLIES, detail=because, to=to)
+            verdicts.append(chosen)
             break
+        reason, detail = refusal
+        verdicts.append(StepVerdict(step=index, action=action, reason=reason, detail=detail))
     return tuple(verdicts)
 
 
@@ -96,6 +99,13 @@ def intent_for(action: Action, situation: Situation, now: datetime) -> Intent:
             )
         case _ as never:
             assert_never(never)
+
+
+def _whereto(situation: Situation, action: Action) -> str:
+    """Where an undo that was chosen goes to, as far as the action itself does not say so."""
+    if not isinstance(action, RolloutUndo) or not isinstance(situation.seen, Observation):
+        return ""
+    return f" to revision {_undo_candidates(situation, situation.seen)[0].number}"
 
 
 def _because(situation: Situation, step: Step) -> str:
@@ -168,6 +178,8 @@ def _undo_refusal(situation: Situation, seen: Observation) -> Refusal | None:
         return Reason.FACT_UNKNOWN, situation.facts[Fact.PREVIOUS_REVISION].because
     if not _undo_candidates(situation, seen):
         return Reason.NO_PREVIOUS_REVISION, situation.facts[Fact.PREVIOUS_REVISION].because
+    if seen.template_changed and seen.template_changed.earliest > situation.incident.alert_started_at:
+        return Reason.DEPLOYED_SINCE, "the template changed after the alert started: it would come back to it"
     return None
 
 

@@ -37,6 +37,9 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     attempt = attempt_in_flight(world, claim)
     found = world.cluster.recognise(claim.incident.target, attempt.intent)
     match found.standing:
+        case Standing.APPLIED if not attempt.maybe_sent:
+            detail = f"{found.detail}, and not by us"
+            return _withdraw(world, claim, attempt, Reason.CHANGED_BY_OTHERS, detail, now=now)
         case Standing.APPLIED:
             return _applied(world, claim, attempt, found, now=now)
         case Standing.CHANGED:
@@ -149,7 +152,11 @@ def _withdraw(
             detail = f"{outrun} times somebody was faster, the last time: {detail}"
             escalate(tx, claim, Escalate(reason=Reason.CHANGED_BY_OTHERS, detail=detail), now=now)
             return None
-        return tx.save(claim, phase=Phase.DECIDING, next_at=now, now=now, keep=True)
+        if reason is Reason.CHANGED_BY_OTHERS:
+            return tx.save(claim, phase=Phase.DECIDING, next_at=now, now=now, keep=True)
+        # What stopped us should hold the decision too. Where it does not, we are not to go round and round.
+        tx.save(claim, phase=Phase.DECIDING, next_at=now + world.pace.poll, now=now)
+        return None
 
 
 def _outrun(tx: JournalTransaction, claim: Claim) -> int:

@@ -31,6 +31,8 @@ def verify(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     settled = since + criterion.settle
     if now < settled + criterion.every:  # a sample taken earlier could show what was before it settled
         return _later(world, claim, attempt, settled + criterion.every, now=now)
+    if (last := _too_soon_after(attempt, criterion, since, now)) is not None:
+        return _later(world, claim, attempt, _next_sample(criterion, since, last), now=now)
     query = query_for(criterion, claim.incident.target)
     sample = world.metrics.ask(query, now=now, lookback=now - settled)
     attempt = replace(attempt, samples=(*attempt.samples, sample))
@@ -66,6 +68,19 @@ def not_recovered(
             escalate(tx, claim, Escalate(reason=reason, detail=detail), now=now)
             return None
         return tx.save(claim, phase=Phase.DECIDING, next_at=now, now=now, keep=True)
+
+
+def _too_soon_after(
+    attempt: Attempt, criterion: Criterion, since: datetime, now: datetime
+) -> datetime | None:
+    """When the last sample was taken, if it is too soon for the next: another alert can wake the incident.
+
+    Good samples of one moment would prove nothing.
+    """
+    last = attempt.samples[-1].at if attempt.samples else None
+    if last is None or not last <= now < min(last + criterion.every, since + criterion.within):
+        return None  # also when the clock was set back to before it
+    return last
 
 
 def _next_sample(criterion: Criterion, since: datetime, now: datetime) -> datetime:

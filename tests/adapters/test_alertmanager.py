@@ -245,15 +245,15 @@ def test_a_real_one_tells_active_from_silenced_and_inhibited_and_forgets_in_a_re
     passing = {one.alert.fingerprint for one in seen.listed if one.active}
     eventually(lambda: peers.sendable("remediator") == passing)
     assert peers.sendable("somebody-else") == frozenset()
-    assert seen.sound(datetime.now(UTC)), "the Watchdog is there"
+    assert seen.sound(datetime.now(UTC), every=timedelta()), "the Watchdog is there"
 
     real.stop()
     assert peers.look()[0].trouble == f"{real.url}: ConnectionError"
     real.start(muted=True)
     (seen,) = peers.look()
     assert seen.listed == ()
-    assert not seen.sound(datetime.now(UTC)), "just restarted, it knows of nothing yet"
-    assert seen.sound(datetime.now(UTC) + SETTLED)
+    assert not seen.sound(datetime.now(UTC), every=timedelta()), "just restarted, it knows of nothing yet"
+    assert seen.sound(datetime.now(UTC) + SETTLED, every=timedelta())
 
     real.fires("Cause")  # an old one cannot say that it is muted; a new one does, when the group waited
     eventually(lambda: requests.get(f"{real.url}/api/v2/alerts/groups", timeout=5).json())

@@ -555,8 +555,9 @@ def test_the_limits_are_the_policys():
 
 
 def test_the_history_has_to_reach_as_far_as_the_longest_limit():
-    assert Limits().longest == timedelta(days=1)
+    assert Limits().longest == timedelta(days=1, minutes=5), "a cooldown begins when the attempt ended"
     assert Limits(breaker_within=timedelta(days=2)).longest == timedelta(days=2)
+    assert Limits(cooldown=timedelta(days=3)).longest == timedelta(days=4)
 
 
 def test_the_hold_after_somebodys_rollout_ends_when_it_has_settled():

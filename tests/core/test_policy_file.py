@@ -133,7 +133,7 @@ def test_one_name_may_be_of_two_workloads_but_not_twice_of_one():
     both = small(
         "playbooks:",
         "  - {namespace: bizra-testnet, statefulset: bizra-apex, replicas: {max: 3}}\nplaybooks:",
-    )
+    ).replace("$deployment", "$workload")
     assert set(parse_policy(both).targets) == {
         APEX,
         Target(APEX.namespace, APEX.name, Workload.STATEFUL_SET),
@@ -142,11 +142,20 @@ def test_one_name_may_be_of_two_workloads_but_not_twice_of_one():
         parse_policy(both.replace("statefulset", "deployment"))
 
 
+def test_a_target_that_no_playbook_is_for_is_a_mistake():
+    text = small("deployment: bizra-apex", "statefulset: bizra-apex")
+    (mistake,) = mistakes(text)
+    says = "no playbook is for a statefulset: a query has to select by $statefulset or $workload"
+    assert mistake == f"line 3: targets[0]: {says}"
+
+
 def test_the_bounds_of_targets_that_a_playbook_is_not_for_do_not_bind_it():
     text = small(
         "playbooks:",
         "  - {namespace: bizra-testnet, statefulset: bizra-apex, replicas: {max: 3}}\nplaybooks:",
     ).replace("restart: {}", "scale: {to: 5}")
+    other = SMALL.split("playbooks:\n")[1].replace("AhsanScoreLow", "HiveDown")
+    text += other.replace("$deployment", "$statefulset")
     parse_policy(text)
     with pytest.raises(PolicyMistakes, match="5 is outside the bounds 1 to 3 of bizra-testnet/statefulset/"):
         parse_policy(text.replace("$deployment", "$workload"))
@@ -302,7 +311,9 @@ ONE = [
         id="a tag that would run code",
     ),
     pytest.param(
-        small("AhsanScoreLow", "2026-99-99"), "line 1: month must be in 1..12", id="an impossible date"
+        small("AhsanScoreLow", "2026-99-99"),
+        "line 1: a value cannot be read: month must be in 1..12",
+        id="an impossible date",
     ),
     pytest.param(small("version: 1", "version: 1\n? [a, b]\n: c"), "line 2: ", id="a list as key"),
     pytest.param(
@@ -437,6 +448,8 @@ ONE = [
         "line 13: change_windows[0].opens: ",
         id="minute 61",
     ),
+    pytest.param(SMALL + "mode: !!bool maybe\n", "line 1: a value cannot be read", id="no such truth"),
+    pytest.param(SMALL + "mode: !!timestamp foo\n", "line 1: a value cannot be read", id="no such time"),
     pytest.param(
         SMALL + "change_windows: [{opens: '08:00', closes: '25:00'}]\n",
         "line 13: change_windows[0].closes: ",

@@ -1,6 +1,7 @@
 """Which step is next, and exactly what would be sent for it."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from remediator.core.facts import Autoscaler, Fact, PodSeen, Strategy, Unseen
 from remediator.core.incidents import AttemptState
 from remediator.core.policy import Step, TargetPolicy
 from remediator.core.reasons import Reason
+from remediator.core.seen import Between
 from remediator.core.steps import intent_for, weigh_steps
 from tests.builders import (
     APEX,
@@ -43,7 +45,23 @@ def of(*steps, **overrides):
     return a_situation(playbook=a_playbook(*steps), seen=seen, **overrides)
 
 
+SINCE = Between(earliest=NOW, latest=NOW)
+"""After the alert started."""
+ROUGHLY = Between(earliest=NOW - timedelta(hours=1), latest=NOW)
+
 ONE_STEP = [
+    pytest.param(
+        of(ALWAYS_UNDO, seen={"template_changed": SINCE}),
+        Reason.DEPLOYED_SINCE,
+        "changed after the alert started",
+        id="an undo would come back to what was sick",
+    ),
+    pytest.param(
+        of(ALWAYS_UNDO, seen={"template_changed": ROUGHLY}),
+        Reason.STEP_APPLIES,
+        "no fact",
+        id="roughly known",
+    ),
     pytest.param(of(RESTART), Reason.STEP_APPLIES, "no earlier step applies", id="restart"),
     pytest.param(
         of(UNDO, seen={"template_changed": recently()}), Reason.STEP_APPLIES, "recent_rollout: ", id="undo"

@@ -9,7 +9,7 @@ import pytest
 from remediator.core.actions import RestartIntent, Scale, Target
 from remediator.core.execution import Delivery
 from remediator.core.incidents import BREAKER, AttemptState, Phase
-from remediator.core.marks import Mark
+from remediator.core.marks import PAUSED_UNTIL, Mark
 from remediator.core.policy import Mode, Step
 from remediator.core.reasons import Reason
 from remediator.lifecycle.person import NotNow, Person
@@ -41,6 +41,40 @@ def pause(drama, scope="all", *, until=None):
 
 def resume(drama):
     return drama.journal.end_pauses(scope=None, by="ada", now=drama.now)
+
+
+def test_a_mark_holds_until_its_end_by_the_api_servers_clock_too(drama):
+    """Right before a write it is read by that one: deciding by ours alone would go round and round."""
+    until = NOW + timedelta(minutes=5)
+    mark = Mark(where="annotation", key=PAUSED_UNTIL, value=until.isoformat())
+    drama.cluster.change(marks=(mark,))
+    drama.cluster.clock = lambda: drama.now - timedelta(seconds=90)
+    drama.heal_on(RestartIntent)
+    drama.receive()
+    drama.run(minutes=6)
+    assert (drama.incident.hold_reason, drama.story().attempts) == (Reason.PAUSED, ())
+    drama.run(minutes=1)
+    assert [attempt.intended_at >= until + timedelta(seconds=90) for attempt in drama.story().attempts] == [
+        True
+    ]
+
+
+def test_a_cooldown_may_last_for_days(drama):
+    policy = a_policy(a_playbook(RESTART))
+    drama.policy = with_limits(policy, cooldown=timedelta(days=3), patience=timedelta(days=10))
+    drama.heal_on(RestartIntent)
+    drama.receive()
+    drama.run(minutes=10)
+    drama.receive(an_alert(firing=False))
+    ended = drama.story().attempts[0].ended_at
+    drama.metrics.values[APEX] = SICK
+    drama.forward(hours=25)
+    drama.receive(an_alert(starts_at=drama.now))
+    drama.run(minutes=5)
+    assert (drama.incident.hold_reason, drama.done) == (Reason.COOLDOWN, ["restart"])
+    drama.now = ended + timedelta(days=3)
+    drama.run(minutes=2)
+    assert drama.done == ["restart", "restart"]
 
 
 # Doubt

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from remediator.core.actions import RolloutUndo
+from remediator.core.facts import Fact
 from remediator.core.incidents import Phase
-from remediator.core.policy import Mode
-from remediator.lifecycle.person import Person
-from tests.builders import RESTART, UNDO, a_playbook, a_policy, an_alert
+from remediator.core.policy import Mode, Step
+from remediator.core.reasons import Reason
+from remediator.lifecycle.person import Meant, NotNow, Person
+from tests.builders import RESTART, UNDO, a_playbook, a_policy, a_revision, an_alert
 
 
 @pytest.fixture
@@ -64,6 +67,29 @@ def test_what_is_approved_or_refused_is_named_as_it_was_decided(drama, policy, w
     step = "step 3, rolling restart"
     assert said.startswith(f"{step}: {word.removesuffix('e')}ed by ada")
     assert drama.story().events[-1]["detail"] == f"{step}, by ada"
+
+
+def test_an_undo_is_approved_with_its_revision_and_asked_for_anew_when_that_is_another(drama):
+    undo = Step(action=RolloutUndo(), when=(Fact.PREVIOUS_REVISION,))
+    drama.policy = a_policy(a_playbook(undo), mode=Mode.APPROVE)
+    drama.cluster.change(template_digest="bad7", revision=7, previous=(a_revision(6, "good6"),))
+    drama.receive()
+    drama.run(seconds=10)
+    person = Person(drama.journal)
+    asked = drama.story().events[-1]["detail"]
+    assert asked == 'rollout undo to revision 6: remediator approve 1 --action "rollout undo to revision 6"'
+    meant = Meant(action="rollout undo to revision 6")
+    assert person.approve(1, by="ada", now=drama.now, meant=meant).startswith(
+        "step 1, rollout undo to revision 6"
+    )
+
+    older = (a_revision(5, "good5"),)
+    drama.cluster.change(template_digest="bad7", revision=8, generation=8, previous=older)
+    drama.run(seconds=30)
+    assert (drama.story().attempts, drama.incident.hold_reason) == ((), Reason.AWAITING_APPROVAL)
+    assert "rollout undo to revision 5" in drama.story().events[-1]["detail"]
+    with pytest.raises(NotNow, match="waits for step 1, rollout undo to revision 5, not for"):
+        person.approve(1, by="ada", now=drama.now, meant=meant)
 
 
 def test_what_waited_for_an_approval_before_it_was_kept_by_what_it_does_is_asked_for_anew(drama):

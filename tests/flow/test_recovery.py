@@ -1,6 +1,7 @@
 """Stories in which the remediator acts."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -46,6 +47,29 @@ def test_a_bad_rollout_is_undone_and_the_recovery_is_verified(drama):
     (attempt,) = drama.story().attempts
     assert (attempt.state, attempt.verdict, attempt.tries) == (AttemptState.JUDGED, Verdict.RECOVERED, 1)
     assert (attempt.value_before, attempt.ready_before) == (SICK, 3)
+
+
+NAMES = ("AhsanScoreLow", "HiveErrorRateHigh", "HiveLatencyP99High")
+
+
+@pytest.mark.parametrize("seconds", [38, 43], ids=["before the first sample", "after it"])
+def test_alerts_that_resolve_at_the_same_moment_do_not_make_samples_of_it(drama, seconds):
+    drama.policy = a_policy(*(a_playbook(RESTART, alert=name) for name in NAMES))
+    drama.receive(*(an_alert(name) for name in NAMES))
+    drama.run(seconds=4 + seconds)
+    assert drama.incident.phase is Phase.VERIFYING
+    drama.metrics.values[APEX] = WELL
+    for name in NAMES:
+        drama.receive(an_alert(name, firing=False), body=name)
+        drama.step()
+        drama.forward(milliseconds=5)
+    assert drama.incident.phase is Phase.VERIFYING
+    drama.run(minutes=1)
+    (attempt,) = drama.story().attempts
+    good = [sample.at for sample in attempt.samples if sample.value == WELL]
+    every = drama.policy.playbooks[NAMES[0]].verify.every
+    assert [after - before >= every for before, after in pairwise(good)] == [True, True]
+    assert attempt.verdict is Verdict.RECOVERED
 
 
 def test_what_was_seen_just_before_acting_is_kept_with_the_attempt(drama):

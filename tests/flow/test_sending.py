@@ -24,7 +24,7 @@ from tests.builders import (
     recently,
     with_limits,
 )
-from tests.worlds import Crash, Drama
+from tests.worlds import WELL, Crash, Drama
 
 
 def applied_but_unclear(drama):
@@ -49,6 +49,29 @@ def somebody_changes_it(drama, delivery):
 
 def the_attempt(drama, number=0):
     return drama.story().attempts[number]
+
+
+@pytest.mark.parametrize("race", [False, True], ids=["between two tries", "at the last moment"])
+def test_what_somebody_else_did_is_not_taken_for_ours(drama, race):
+    drama.policy = a_policy(a_playbook(SCALE))
+    drama.cluster.change(usage=0.95)
+    by_hand = {"replicas": 5, "ready": 5, "generation": 8}
+
+    def refuse(_target, _intent):
+        drama.cluster.change(**by_hand)
+        return Sent(delivery=Delivery.CONFLICT, detail="5 replicas are wanted, as intended; nothing was sent")
+
+    drama.cluster.script.append(refuse if race else Delivery.NOT_SENT)
+    drama.receive()
+    drama.step()
+    drama.cluster.change(**by_hand)
+    drama.metrics.values[APEX] = WELL
+    drama.run(hours=2)
+    attempt = the_attempt(drama)
+    assert (attempt.state, attempt.reason) == (AttemptState.WITHDRAWN, Reason.CHANGED_BY_OTHERS)
+    assert "not by us" in next(one["detail"] for one in drama.story().events if one["kind"] == "withdrawn")
+    assert drama.counted("actions", action="scale") == 0
+    assert (drama.cluster.effects, drama.cluster.live[APEX].replicas) == ([], 5)
 
 
 def test_an_answer_that_got_lost_is_recognised_and_not_sent_again(drama):

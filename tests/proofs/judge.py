@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -181,6 +182,10 @@ class Judge:
         }
         if len(judged) < criterion.samples:
             self.violated(f"recovered by {len(judged)} samples: {attempt}")
+        for one, next_one in pairwise(judged):
+            at_the_end = next_one.at >= (attempt.rolled_out_at or next_one.at) + criterion.within
+            if timedelta() <= next_one.at - one.at < criterion.every and not at_the_end:
+                self.violated(f"recovered by samples of one moment: {one} {next_one} {attempt}")
         for sample in judged:
             value = sample.value
             if value is None or not criterion.good.holds(value) or (sample.at, value) not in given:

@@ -16,6 +16,7 @@ HOLDS = "tests/flow/test_holds.py"
 RECOVERY = "tests/flow/test_recovery.py"
 RECONCILE = "tests/flow/test_reconcile.py"
 RETURNS = "tests/flow/test_returns.py"
+PERSON = "tests/flow/test_person.py"
 LAST_LOOK = "tests/flow/test_last_look.py"
 PRUNING = "tests/journal/test_pruning.py"
 
@@ -518,7 +519,7 @@ MUTATIONS = (
         "close what an Alertmanager does not list that does not know",
         "doubt stops",
         "remediator/core/reconcile.py",
-        "sound = bool(looks) and all(look.sound(now) for look in looks)",
+        "sound = bool(looks) and all(look.sound(now, every=every) for look in looks)",
         "sound = True",
         ("tests/core/test_reconcile.py::test_what_is_missing_twice_has_vanished_unless_there_is_doubt",),
     ),
@@ -617,6 +618,54 @@ MUTATIONS = (
         (
             f"{HOLDS}::test_what_was_approved_is_not_another_step_of_the_same_number_in_a_policy_reloaded_meanwhile",
         ),
+    ),
+    Mutation(
+        "take an approval of an undo for one to any revision",
+        "stoppable",
+        "remediator/core/decisions.py",
+        'f"{self.action}{self.to}"',
+        "str(self.action)",
+        (f"{PERSON}::test_an_undo_is_approved_with_its_revision_and_asked_for_anew_when_that_is_another",),
+    ),
+    Mutation(
+        "take what somebody else did for ours",
+        "bounded",
+        f"{LIFECYCLE}/act.py",
+        "        case Standing.APPLIED if not attempt.maybe_sent:\n",
+        "        case Standing.APPLIED if not attempt:\n",
+        (f"{SENDING}::test_what_somebody_else_did_is_not_taken_for_ours",),
+    ),
+    Mutation(
+        "undo to what was sick before",
+        "bounded",
+        "remediator/core/steps.py",
+        "seen.template_changed and seen.template_changed.earliest > situation.incident.alert_started_at",
+        "seen is None",
+        ("tests/core/test_steps.py::test_a_step_says_why_it_is_or_is_not_the_one",),
+    ),
+    Mutation(
+        "take as many samples at one moment as there are alerts",
+        "verified",
+        f"{LIFECYCLE}/verify.py",
+        "    if last is None or not last <= now < min(last + criterion.every, since + criterion.within):\n",
+        "    if True:\n",
+        (f"{RECOVERY}::test_alerts_that_resolve_at_the_same_moment_do_not_make_samples_of_it",),
+    ),
+    Mutation(
+        "forget a cooldown after a day",
+        "bounded",
+        "remediator/core/policy.py",
+        "        cooling = self.day + self.cooldown\n",
+        "        cooling = self.day\n",
+        (f"{HOLDS}::test_a_cooldown_may_last_for_days",),
+    ),
+    Mutation(
+        "decide by our clock alone what is written until when",
+        "stoppable",
+        "remediator/core/guardrails/people.py",
+        "now=min(p.now, seen.at)",
+        "now=p.now",
+        (f"{HOLDS}::test_a_mark_holds_until_its_end_by_the_api_servers_clock_too",),
     ),
     Mutation(
         "send to what has been opted out since the decision",

@@ -19,7 +19,8 @@ def paused(p: Proposal) -> Objection:
                 reason=Reason.PAUSED, detail=f"{pause.scope} by {pause.by}: {pause.why}", until=pause.until
             )
     seen = p.situation.seen
-    stop = stop_by(seen.marks, now=p.now) if isinstance(seen, Observation) else None
+    # By the API server's clock as well: right before a write the mark is read by that one.
+    stop = stop_by(seen.marks, now=min(p.now, seen.at)) if isinstance(seen, Observation) else None
     return Hold(reason=stop.reason, detail=stop.detail, until=stop.until) if stop else None
 
 
@@ -43,7 +44,7 @@ def mode(p: Proposal) -> Objection:
     if wanted is Mode.AUTO or p.step is None:
         return None
     if wanted is Mode.OBSERVE:
-        return Hold(reason=Reason.OBSERVE_MODE, detail=f"would have been: {p.step.action}")
+        return Hold(reason=Reason.OBSERVE_MODE, detail=f"would have been: {p.step.action}{p.step.to}")
     incident = p.situation.incident
     if incident.approval_refused_by is not None:
         return Escalate(reason=Reason.APPROVAL_REFUSED, detail=f"by {incident.approval_refused_by}")
@@ -51,7 +52,7 @@ def mode(p: Proposal) -> Objection:
     if incident.approved_by is not None and asked == p.step.asks_for:
         return None
     _, means = p.step.asks_for
-    detail = f"{p.step.action}: remediator approve {incident.id} {meaning(means)}"
+    detail = f"{means}: remediator approve {incident.id} {meaning(means)}"
     return Hold(reason=Reason.AWAITING_APPROVAL, detail=detail)
 
 
