@@ -90,8 +90,9 @@ def _yaml(text: str, source: str) -> tuple[yaml.Node, Any]:
         problem = "the file is empty"
     except yaml.YAMLError:
         line, problem = _what_is_wrong(text)
-    except ValueError as error:  # a value that YAML takes for a date or a number, and that is none
-        problem = str(error)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # A value that YAML takes for a date or a number, or that a tag calls one, and that is none.
+        problem = f"a value cannot be read: {error}"
     raise PolicyMistakes(source, [Mistake(line=line, path="", message=problem)])
 
 
@@ -101,7 +102,7 @@ def _what_is_wrong(text: str) -> tuple[int, str]:
         yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         return error.problem_mark.line + 1 if error.problem_mark else 1, error.problem or "not YAML"
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
         pass
     return 1, "not YAML"
 

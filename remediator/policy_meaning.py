@@ -51,6 +51,7 @@ _SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 def mistakes_in(model: PolicyModel) -> Iterator[tuple[KeyPath, str]]:
     """What the shape alone cannot say."""
     yield from _target_mistakes(model)
+    yield from _unserved(model)
     seen: dict[str, int] = {}
     for index, playbook in enumerate(model.playbooks):
         path: KeyPath = ("playbooks", index)
@@ -89,6 +90,17 @@ def _target_mistakes(model: PolicyModel) -> Iterator[tuple[KeyPath, str]]:
             yield (*path, "namespace"), f"{target.namespace} is never touched"
         if target.replicas.min > target.replicas.max:
             yield (*path, "replicas"), f"min {target.replicas.min} is above max {target.replicas.max}"
+
+
+def _unserved(model: PolicyModel) -> Iterator[tuple[KeyPath, str]]:
+    """A target that no playbook can be about is left alone for ever, and nobody knows before it is sick."""
+    for index, target in enumerate(model.targets):
+        if model.playbooks and not any(target in _served(model, playbook) for playbook in model.playbooks):
+            kind = target.kind.label
+            yield (
+                ("targets", index),
+                f"no playbook is for a {kind}: a query has to select by ${kind} or {ANY_KIND}",
+            )
 
 
 def _step_mistakes(

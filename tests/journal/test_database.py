@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import create_engine, inspect, make_url, text
 
 from remediator.adapters import journal as package
 from remediator.adapters.journal import SqlJournal, migrate
@@ -197,6 +197,29 @@ def test_a_claim_alone_is_not_fsynced_but_with_what_is_written_under_it(lite, fs
     assert fsynced == [(0, 0), (1, 1)]
     lite.release(claim)
     assert len(fsynced) == 2
+
+
+@pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.real)], indirect=True)
+def test_a_postgresql_database_made_in_the_locale_c_keeps_every_text(url):
+    name = f"{make_url(url).database}_ascii"
+    made = make_url(url).set(drivername="postgresql+psycopg", query={"client_encoding": "utf8"})
+    maker = create_engine(made, isolation_level="AUTOCOMMIT")
+    with maker.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        plain = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.execute(text(f"CREATE DATABASE {name} {plain}"))
+    journal = SqlJournal(make_url(url).set(database=name).render_as_string(hide_password=False))
+    try:
+        journal.migrate()
+        with journal.transaction() as tx:
+            tx.engage_pause(scope="all", by="Łukasz", why="größer als 95 %", until=None, now=NOW)
+        (pause,) = journal.pauses(now=NOW)
+        assert (pause.by, pause.why) == ("Łukasz", "größer als 95 %")
+    finally:
+        journal.close()
+        with maker.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        maker.dispose()
 
 
 @pytest.mark.parametrize("url", [pytest.param("postgresql", marks=pytest.mark.real)], indirect=True)

@@ -55,7 +55,11 @@ def connect(url: str) -> Engine:
         max_overflow=5,
         pool_timeout=_BUSY_SECONDS,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000 -c lock_timeout=5000"},
+        connect_args={
+            "connect_timeout": 3,
+            "client_encoding": "utf8",  # a database that was made in the locale C gives bytes otherwise
+            "options": "-c statement_timeout=15000 -c lock_timeout=5000",
+        },
     )
 
 
