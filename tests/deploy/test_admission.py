@@ -162,6 +162,12 @@ REFUSED: dict[str, Any] = {
     "no directory of the host is mounted that was not mounted": lambda template, _: pod(template)[
         "volumes"
     ].append({"name": "root", "hostPath": {"path": "/"}}),
+    "no init container becomes privileged": lambda template, _: pod(template)["initContainers"][0].update(
+        securityContext={"privileged": True}
+    ),
+    "no container gets a capability that it did not have": lambda template, _: pod(template)["containers"][
+        0
+    ].update(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}),
     "no container becomes privileged": lambda template, _: pod(template)["containers"][0].update(
         securityContext={"privileged": True}
     ),
@@ -177,6 +183,22 @@ def test_every_validation_has_been_seen_to_refuse():
     messages = [one["message"] for one in policy_in("deployments.yaml")["validations"]]
 
     assert messages == ["the Deployment has not opted in by the label remediator/enabled", *REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("had", "has"),
+    [
+        ({"privileged": True}, {"privileged": True}),
+        ({"capabilities": {"add": ["NET_ADMIN", "SYS_TIME"]}}, {"capabilities": {"add": ["SYS_TIME"]}}),
+        ({"capabilities": {"add": ["SYS_TIME"]}}, {"capabilities": {"drop": ["ALL"]}}),
+    ],
+)
+def test_what_a_container_had_before_it_may_have_after_an_undo(had: Json, has: Json):
+    before, after = a_deployment(), a_deployment()
+    for containers in ("containers", "initContainers"):
+        pod(before["spec"]["template"])[containers][0]["securityContext"] = had
+        pod(after["spec"]["template"])[containers][0]["securityContext"] = has
+    assert refusals("deployments.yaml", {"oldObject": before, "object": after}) == []
 
 
 @pytest.mark.parametrize("labels", [None, {}, {"remediator/enabled": "false"}])
