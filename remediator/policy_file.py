@@ -90,7 +90,7 @@ def _yaml(text: str, source: str) -> tuple[yaml.Node, Any]:
         problem = "the file is empty"
     except yaml.YAMLError:
         line, problem = _what_is_wrong(text)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         # A value that YAML takes for a date or a number, or that a tag calls one, and that is none.
         problem = f"a value cannot be read: {error}"
     raise PolicyMistakes(source, [Mistake(line=line, path="", message=problem)])
@@ -102,7 +102,7 @@ def _what_is_wrong(text: str) -> tuple[int, str]:
         yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         return error.problem_mark.line + 1 if error.problem_mark else 1, error.problem or "not YAML"
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
         pass
     return 1, "not YAML"
 

@@ -43,7 +43,8 @@ class Look:
     def sound(self, now: datetime, *, every: timedelta) -> bool:
         """Whether what it does not list is not firing.
 
-        Where the Watchdog is listed, Prometheus is known to tell it, and two looks later told it everything.
+        Where the Watchdog is listed, Prometheus is known to tell it. It tells each alert once a minute: with
+        the usual minute between looks, two of them later it has told all.
         """
         if self.trouble is not None:
             return False

@@ -178,8 +178,9 @@ def _undo_refusal(situation: Situation, seen: Observation) -> Refusal | None:
         return Reason.FACT_UNKNOWN, situation.facts[Fact.PREVIOUS_REVISION].because
     if not _undo_candidates(situation, seen):
         return Reason.NO_PREVIOUS_REVISION, situation.facts[Fact.PREVIOUS_REVISION].because
-    if seen.template_changed and seen.template_changed.earliest > situation.incident.alert_started_at:
-        return Reason.DEPLOYED_SINCE, "the template changed after the alert started: it would come back to it"
+    if seen.template_changed and seen.template_changed.latest > situation.incident.alert_started_at:
+        # Roughly known is a revision that came back: somebody's undo, which ours would take back.
+        return Reason.DEPLOYED_SINCE, "the template changed, or may have changed, after the alert started"
     return None
 
 

@@ -99,11 +99,7 @@ def judge(
     Impatient, as many consecutive bad samples as prove recovery when good end it before the time is over.
     """
     counted = [sample for sample in samples if sample.at >= since + criterion.settle]
-    streak = 0
-    for sample in reversed(counted):
-        if not _is_good(sample, criterion.good):
-            break
-        streak += 1
+    streak = _streak(counted, criterion)
     progress = f"{streak} of {criterion.samples} consecutive samples {criterion.good}"
     if streak >= criterion.samples:
         last = counted[-1].value
@@ -116,6 +112,17 @@ def judge(
     return _judgement(
         Verdict.NOT_RECOVERED, Reason.NOT_RECOVERED, f"{progress}, last {counted[-1].value:.4g}"
     )
+
+
+def _streak(counted: list[Sample], criterion: Criterion) -> int:
+    """How many good samples there are at the end, `every` apart: two of one moment are one."""
+    streak, last = 0, None
+    for sample in reversed(counted):
+        if not _is_good(sample, criterion.good):
+            break
+        if last is None or not timedelta() <= last - sample.at < criterion.every:
+            streak, last = streak + 1, sample.at
+    return streak
 
 
 def _all_bad(counted: list[Sample], criterion: Criterion) -> bool:

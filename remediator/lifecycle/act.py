@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from remediator.core.actions import change_cause, describe
+from remediator.core.actions import CountIntent, change_cause, describe
 from remediator.core.decisions import Escalate
 from remediator.core.execution import Delivery, Recognition, Sent, Standing
 from remediator.core.incidents import Attempt, AttemptState, Phase
@@ -37,11 +37,12 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
     attempt = attempt_in_flight(world, claim)
     found = world.cluster.recognise(claim.incident.target, attempt.intent)
     match found.standing:
-        case Standing.APPLIED if not attempt.maybe_sent:
+        case Standing.APPLIED if _is_a_persons_count(attempt):
             detail = f"{found.detail}, and not by us"
             return _withdraw(world, claim, attempt, Reason.CHANGED_BY_OTHERS, detail, now=now)
         case Standing.APPLIED:
-            return _applied(world, claim, attempt, found, now=now)
+            how = found if attempt.maybe_sent else replace(found, detail=f"{found.detail}, and not by us")
+            return _applied(world, claim, attempt, how, now=now)
         case Standing.CHANGED:
             if attempt.maybe_sent:
                 return _hand_over(world, claim, attempt, Reason.OUTCOME_UNKNOWN, found.detail, now=now)
@@ -55,6 +56,14 @@ def act(world: World, claim: Claim, *, now: datetime) -> Claim | None:
             return _send(world, claim, attempt, found.stop, now=now)
         case _ as never:
             assert_never(never)
+
+
+def _is_a_persons_count(attempt: Attempt) -> bool:
+    """Whether somebody set what we meant to set, and never sent: then it is not ours to give back.
+
+    A restart or an undo by somebody else is given its time and verified as ours would have been.
+    """
+    return isinstance(attempt.intent, CountIntent) and not attempt.maybe_sent and not is_way_up(attempt)
 
 
 def _send(world: World, claim: Claim, attempt: Attempt, mark: Stop | None, *, now: datetime) -> Claim | None:
@@ -101,7 +110,8 @@ def _applied(world: World, claim: Claim, attempt: Attempt, how: Recognition | Se
     with world.journal.transaction() as tx:
         tx.update_attempt(done)
         tx.append(claim.incident.id, "applied", Reason.APPLIED, detail, now=now, data=data)
-        tx.count("actions", {"action": attempt.kind})
+        if attempt.maybe_sent:
+            tx.count("actions", {"action": attempt.kind})
         if not attempt.returning:
             tx.count("act_seconds", {}, (now - claim.incident.opened_at).total_seconds())
         tx.save(claim, phase=Phase.ROLLING_OUT, next_at=now + world.pace.poll, now=now)

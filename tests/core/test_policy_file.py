@@ -449,6 +449,8 @@ ONE = [
         id="minute 61",
     ),
     pytest.param(SMALL + "mode: !!bool maybe\n", "line 1: a value cannot be read", id="no such truth"),
+    pytest.param(SMALL + 'mode: !!int ""\n', "line 1: a value cannot be read", id="no such number"),
+    pytest.param(SMALL + f"mode: 1{':59' * 300}.5\n", "line 1: a value cannot be read", id="endless"),
     pytest.param(SMALL + "mode: !!timestamp foo\n", "line 1: a value cannot be read", id="no such time"),
     pytest.param(
         SMALL + "change_windows: [{opens: '08:00', closes: '25:00'}]\n",

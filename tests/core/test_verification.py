@@ -32,6 +32,10 @@ CASES = [
     pytest.param(
         samples(99, 99, 99, first=30), 60, Verdict.RECOVERED, "3 of 3", id="from the settle point on"
     ),
+    pytest.param(
+        samples(96, 97, 98, every=9), 60, Verdict.PENDING, "2 of 3", id="not as far apart as asked for"
+    ),
+    pytest.param(samples(96, 97, 98, every=0), 60, Verdict.PENDING, "1 of 3", id="of one moment"),
     pytest.param(samples(96, 97), DEADLINE - 1, Verdict.PENDING, "2 of 3", id="before the deadline"),
     pytest.param(samples(96, 97), DEADLINE, Verdict.NOT_RECOVERED, "last 97", id="too few at the deadline"),
     pytest.param(samples(80), DEADLINE, Verdict.NOT_RECOVERED, "last 80", id="bad at the deadline"),

@@ -16,7 +16,7 @@ from remediator.core.policy import Mode, Step
 from remediator.core.reasons import Reason
 from remediator.core.steps import weigh_steps
 from remediator.permissions import needed
-from tests.builders import RESTART, SCALE, UNDO, a_playbook, a_policy, a_situation
+from tests.builders import RESTART, SCALE, UNDO, a_playbook, a_policy, a_situation, an_incident
 from tests.waiting import eventually
 
 from .acting import an_announcement, carry_out, restart, scale, seen, undo
@@ -52,7 +52,8 @@ def test_the_scale_tier_scales_and_is_refused_a_restart_before_it_is_tried(realm
     cluster.review({realm.target: needed(everything)}, within=WITHIN)
     now = seen(cluster, realm.target)
     for step in (RESTART, Step(action=UNDO.action)):
-        situation = a_situation(playbook=a_playbook(step), seen=now)
+        incident = an_incident(alert_started_at=now.at)
+        situation = a_situation(playbook=a_playbook(step), seen=now, incident=incident)
         (verdict,) = weigh_steps(situation)
         assert verdict.reason is Reason.FORBIDDEN
         assert "we lack patch deployments (apps)" in verdict.detail

@@ -369,6 +369,8 @@ def test_a_person_is_asked_first_when_the_policy_says_approve(drama):
     drama.policy = replace(drama.policy, mode=Mode.APPROVE)
     drama.run(hours=1)
     assert drama.incident.hold_reason is Reason.AWAITING_APPROVAL
+    held = drama.story().events[-1]["detail"]
+    assert held == 'scale down to 4: remediator approve 1 --action "the return of a scale-up"'
     with pytest.raises(NotNow, match=r"waits for the return of a scale-up, not for step 1$"):
         Person(drama.journal).approve(drama.incident.id, by="ada", now=drama.now, meant=Meant(step=1))
     meant = Meant(action="the return of a scale-up")

@@ -74,6 +74,23 @@ def test_what_somebody_else_did_is_not_taken_for_ours(drama, race):
     assert (drama.cluster.effects, drama.cluster.live[APEX].replicas) == ([], 5)
 
 
+def test_somebody_elses_undo_is_given_its_time_and_neither_repeated_nor_taken_back(drama):
+    drama.policy = a_policy(a_playbook(UNDO, RESTART))
+    drama.cluster.change(template_changed=recently())
+    drama.cluster.script.append(Delivery.NOT_SENT)
+    drama.receive()
+    drama.step()
+    intent = the_attempt(drama).intent
+    drama.cluster.change(template_digest=intent.target_digest, generation=8, revision=8)
+    drama.run(seconds=90)
+    drama.metrics.values[APEX] = WELL
+    drama.run(minutes=3)
+    assert drama.incident.reason is Reason.RECOVERED
+    assert ("applied", "applied") in drama.told()
+    assert "not by us" in next(one["detail"] for one in drama.story().events if one["kind"] == "applied")
+    assert (drama.cluster.effects, drama.counted("actions", action="undo")) == ([], 0)
+
+
 def test_an_answer_that_got_lost_is_recognised_and_not_sent_again(drama):
     drama.heal_on(RestartIntent)
     drama.cluster.script.append(applied_but_unclear(drama))

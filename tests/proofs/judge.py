@@ -8,10 +8,9 @@ when the worker began its step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -23,7 +22,7 @@ from remediator.core.actions import CountIntent, Intent, MinimumIntent, Target, 
 from remediator.core.alerts import Notification
 from remediator.core.incidents import OVER, Attempt, AttemptState, Incident, Pause, Phase
 from remediator.core.policy import Limits, Mode, Policy
-from remediator.core.verification import Verdict
+from remediator.core.verification import Criterion, Sample, Verdict
 
 if TYPE_CHECKING:
     from tests.proofs.stage import Actor, Stage
@@ -174,7 +173,7 @@ class Judge:
         if playbook is None:
             return
         criterion = playbook.verify
-        judged = attempt.samples[-criterion.samples :]
+        judged = _apart(attempt.samples, criterion)
         given = {
             (at, value): scraped
             for target, at, value, scraped in self._stage.metrics.given
@@ -182,10 +181,6 @@ class Judge:
         }
         if len(judged) < criterion.samples:
             self.violated(f"recovered by {len(judged)} samples: {attempt}")
-        for one, next_one in pairwise(judged):
-            at_the_end = next_one.at >= (attempt.rolled_out_at or next_one.at) + criterion.within
-            if timedelta() <= next_one.at - one.at < criterion.every and not at_the_end:
-                self.violated(f"recovered by samples of one moment: {one} {next_one} {attempt}")
         for sample in judged:
             value = sample.value
             if value is None or not criterion.good.holds(value) or (sample.at, value) not in given:
@@ -269,6 +264,17 @@ class Judge:
             found = tx.incident(number)
         assert found is not None
         return found
+
+
+def _apart(samples: Sequence[Sample], criterion: Criterion) -> list[Sample]:
+    """The last samples that prove recovery, the latest first: two of one moment are one."""
+    found: list[Sample] = []
+    for sample in reversed(samples):
+        if len(found) < criterion.samples and not (
+            found and timedelta() <= found[-1].at - sample.at < criterion.every
+        ):
+            found.append(sample)
+    return found
 
 
 def _spent(attempt: Attempt) -> bool:

@@ -49,6 +49,7 @@ READ_TRIES = 3
 _MOMENT = wait_random(0.02, 0.2)
 _CONNECTIONS = 8
 """Kept open: four reads side by side for each of two threads."""
+_FILTERING = threading.Lock()
 _TOO_MANY_REQUESTS = 429
 _UNAUTHORIZED = 401
 _SERVER_ERROR = 500
@@ -177,8 +178,7 @@ class Connection:
         headers = _headers(access, content_type)
         left = max(deadline - time.monotonic(), 0.05)
         if not access.verify:
-            # The kubeconfig says so; the library would repeat it at every request.
-            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+            _say_nothing_of_it()
         try:
             request = _prepared(method, access.server + path, headers=headers, query=query, data=data)
             with line.adapter.send(
@@ -216,6 +216,17 @@ class _Line:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.adapter = OneServer(connections=_CONNECTIONS, name=access.server_name)
+
+
+def _say_nothing_of_it() -> None:
+    """The kubeconfig says not to verify; the library would repeat it at every request.
+
+    Once and one at a time: a filter that is set again is away for a moment, for all threads.
+    """
+    with _FILTERING:
+        wanted = ("ignore", None, InsecureRequestWarning, None, 0)
+        if wanted not in warnings.filters:
+            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
 
 
 def _prepared(

@@ -52,7 +52,7 @@ def mode(p: Proposal) -> Objection:
     if incident.approved_by is not None and asked == p.step.asks_for:
         return None
     _, means = p.step.asks_for
-    detail = f"{means}: remediator approve {incident.id} {meaning(means)}"
+    detail = f"{p.step.action}{p.step.to}: remediator approve {incident.id} {meaning(means)}"
     return Hold(reason=Reason.AWAITING_APPROVAL, detail=detail)
 
 
