@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,7 +142,7 @@ def a_notification(namespace: str, deployment: str, alert: str) -> Json:
                 "status": "firing",
                 "labels": labels,
                 "annotations": {"summary": f"{namespace}/{deployment} is down"},
-                "startsAt": (datetime.now(UTC) - timedelta(seconds=1)).isoformat(),
+                "startsAt": datetime.now(UTC).isoformat(),
                 "endsAt": "0001-01-01T00:00:00Z",
                 "generatorURL": "http://prometheus:9090/graph",
                 "fingerprint": sha256(json.dumps(labels).encode()).hexdigest()[:16],
