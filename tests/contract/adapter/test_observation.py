@@ -219,11 +219,14 @@ def test_the_evidence_of_a_crash(world, manifest):
     def seen_crashed() -> Any:
         seen = world.cluster.observe(world.target(name), logs=True)
         crashed = [pod for pod in seen.pods or () if pod.endings]
-        return seen if crashed and len(crashed) == len(seen.pods) else None
+        told = {
+            (one.about, one.reason) for one in seen.events or ()
+        }  # Kubernetes writes them when it finds time
+        scaled = (f"Deployment/{name}", "ScalingReplicaSet") in told
+        return seen if scaled and crashed and len(crashed) == len(seen.pods) else None
 
     seen = eventually(seen_crashed)
 
-    assert {(one.about, one.reason) for one in seen.events} >= {(f"Deployment/{name}", "ScalingReplicaSet")}
     assert all(name in one.about for one in seen.events)
     assert {(end.container, end.exit_code) for pod in seen.pods for end in pod.endings} >= {("app", 1)}
     # The real API server of our tests has no kubelet that it could ask for a log, and says so.
