@@ -294,6 +294,8 @@ def test_each_alert_fires_resolves_and_reaches_exactly_its_receivers(stage: Stag
     world.pods, world.programs = pods(), whole_path(VERSION, sick=True)
     killed = [pod for pod in world.pods if pod.name in ("down-1", "down-and-low-1")]
     eventually(lambda: len(stage.ask('hive_up{deployment=~"down.*"} == 1')) == 3, "they were up")
+    recorded = 'namespace_deployment:hive_available:max{deployment="down"} == 1'
+    eventually(lambda: stage.ask(recorded), "what was never recorded as up has no availability to lose")
     for pod in killed:
         pod.alive = False
     eventually(lambda: not stage.ask('hive_up{pod="down-1"}'), "the dead pod's hive_up went stale")
