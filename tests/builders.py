@@ -17,6 +17,7 @@ from remediator.core.actions import (
     UndoIntent,
 )
 from remediator.core.alerts import Alert, AlertStatus, Notification
+from remediator.core.announcements import Announcement
 from remediator.core.decisions import History, Situation
 from remediator.core.facts import Between, Fact, FactRules, Observation, PodSeen, Revision, facts_from
 from remediator.core.incidents import Attempt, AttemptState, Incident, Pause, Phase
@@ -54,6 +55,22 @@ def an_alert(
         "starts_at": ago(minutes=1),
     }
     return Alert(**{**given, **overrides})
+
+
+def an_announcement(**overrides: Any) -> Announcement:
+    given: dict[str, Any] = {
+        "number": 1,
+        "target": APEX,
+        "incident": 7,
+        "opened_at": NOW,
+        "alert": "HiveDown",
+        "at": NOW,
+        "kind": "applied",
+        "reason": Reason.APPLIED,
+        "detail": "attempt 1: rolling restart",
+        "digest": "0123456789abcdef",
+    }
+    return Announcement(**{**given, **overrides})
 
 
 def a_notification(*alerts: Alert, **overrides: Any) -> Notification:

@@ -16,9 +16,16 @@ PATIENCE = 90.0
 
 
 def eventually(
-    look: Callable[[], T | None], what: str = "it", *, within: float = PATIENCE, every: float = 0.05
+    look: Callable[[], T | None],
+    what: str | Callable[[], object] = "it",
+    *,
+    within: float = PATIENCE,
+    every: float = 0.05,
 ) -> T:
-    """The first true answer. A program that does not listen, or no longer, has not answered yet."""
+    """The first true answer. A program that does not listen, or no longer, has not answered yet.
+
+    `what` is told when it does not come; a function is asked for it only then.
+    """
     deadline = time.monotonic() + within
     while True:
         found = None
@@ -26,5 +33,7 @@ def eventually(
             found = look()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}; last: {found!r}"
+        if time.monotonic() >= deadline:
+            told = what() if callable(what) else what
+            raise AssertionError(f"not within {within:g} s: {told}; last: {found!r}")
         time.sleep(every)

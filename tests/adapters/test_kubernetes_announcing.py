@@ -8,24 +8,13 @@ from datetime import timedelta
 import pytest
 import requests
 
-from remediator.core.announcements import Announcement, Told
+from remediator.core.announcements import Told
 from remediator.core.permissions import CREATE_EVENTS
-from remediator.core.reasons import Reason
+from tests.builders import an_announcement
 
 from .kube import DEPLOYMENT, EVENTS, NOW, TARGET, deployment, serve
 
-LINE = Announcement(
-    number=1,
-    target=TARGET,
-    incident=7,
-    opened_at=NOW,
-    alert="HiveDown",
-    at=NOW,
-    kind="applied",
-    reason=Reason.APPLIED,
-    detail="attempt 1: rolling restart",
-    digest="0123456789abcdef",
-)
+LINE = an_announcement(target=TARGET, opened_at=NOW, at=NOW)
 
 
 @pytest.fixture

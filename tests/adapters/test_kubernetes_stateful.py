@@ -9,11 +9,11 @@ import pytest
 
 from remediator.adapters.kubernetes.objects import digest_of
 from remediator.core.actions import MinimumIntent, RestartIntent, ScaleIntent, Target, Workload
-from remediator.core.announcements import Announcement, Told
+from remediator.core.announcements import Told
 from remediator.core.execution import Delivery, RolloutState, Standing
 from remediator.core.facts import Between, Observation, Order, PodSeen, Strategy
-from remediator.core.reasons import Reason
 from remediator.core.seen import NumberedPod
+from tests.builders import an_announcement
 
 from .kube import DATE, EVENTS, HPAS, LISTS, NOW, SERVER, Json, accept, at, dry, then
 
@@ -586,17 +586,8 @@ def test_rollout(api, cluster, *, intent, live, state, detail):
 def test_an_event_is_written_on_the_stateful_set(api, cluster):
     api.get(STATEFUL_SET, json=stateful(), headers={"Date": DATE})
     api.post(EVENTS, json={}, status=201)
-    one = Announcement(
-        number=1,
-        target=LEDGER,
-        incident=1,
-        opened_at=NOW,
-        alert="LedgerDown",
-        at=NOW,
-        kind="applied",
-        reason=Reason.APPLIED,
-        detail="rolling restart",
-        digest="0123456789abcdef",
+    one = an_announcement(
+        target=LEDGER, incident=1, opened_at=NOW, alert="LedgerDown", at=NOW, detail="rolling restart"
     )
     assert cluster.announce(one) is Told.WRITTEN
     about = json.loads(api.calls[-1].request.body)["involvedObject"]

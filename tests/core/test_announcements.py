@@ -7,17 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from remediator.core.announcements import ANNOUNCED, LONGEST_MESSAGE, Announcement, is_announced
+from remediator.core.announcements import ANNOUNCED, LONGEST_MESSAGE, is_announced
 from remediator.core.reasons import Reason
-from tests.builders import APEX, NOW
+from tests.builders import APEX, NOW, an_announcement
 
-LINE = Announcement(
-    number=1,
-    target=APEX,
-    incident=7,
-    opened_at=NOW,
-    alert="HiveDown",
-    at=NOW,
+LINE = an_announcement(
     kind="decided",
     reason=Reason.STEP_APPLIES,
     detail="attempt 3: rolling restart",

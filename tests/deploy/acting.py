@@ -14,7 +14,7 @@ from remediator.core.actions import Intent, RestartIntent, ScaleIntent, Target, 
 from remediator.core.announcements import Announcement
 from remediator.core.execution import RolloutState, Sent
 from remediator.core.facts import Observation
-from remediator.core.reasons import Reason
+from tests import builders
 from tests.waiting import eventually
 
 _PATH = re.compile(
@@ -47,17 +47,8 @@ def seen(cluster: KubernetesCluster, target: Target) -> Observation:
 
 def an_announcement(target: Target, number: int = 7) -> Announcement:
     at = datetime.now(UTC)
-    return Announcement(
-        number=number,
-        target=target,
-        incident=number,
-        opened_at=at,
-        alert="HiveDown",
-        at=at,
-        kind="applied",
-        reason=Reason.APPLIED,
-        detail="attempt 1: rolling restart",
-        digest=uuid.uuid4().hex,
+    return builders.an_announcement(
+        number=number, target=target, incident=number, opened_at=at, at=at, digest=uuid.uuid4().hex
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -79,11 +78,14 @@ class Loop:
         return self.works(until)
 
     def works(self, until: Callable[[Story], bool]) -> Story:
-        deadline = time.monotonic() + 60
-        while not until(story := self._story()):
-            assert time.monotonic() < deadline, story.events
+        def look() -> Story | None:
+            story = self._story()
+            if until(story):
+                return story
             self._step()
-            time.sleep(0.05)
+            return None
+
+        story = eventually(look, lambda: self._story().events, within=60)
         while announce(self.lifecycle.world, wanted=self.tells, now=datetime.now(UTC)).told:
             pass
         return story

@@ -154,17 +154,14 @@ class Stage:
 
     def hears(self, alerts: set[tuple[str, str]]) -> None:
         """Wait until everybody who is to hear of these alerts has."""
-        missing: set[Heard] = set()
 
-        def look() -> bool:
-            nonlocal missing
-            missing = ways(alerts) - self.ears.firing
-            return not missing
+        def missing() -> set[Heard]:
+            return ways(alerts) - self.ears.firing
 
-        try:
-            eventually(look, "everybody is told", within=150, every=0.2)
-        except AssertionError:
-            pytest.fail(f"never told: {sorted(missing)}\nfiring: {sorted(self.firing())}")
+        def silence() -> str:
+            return f"never told: {sorted(missing())}\nfiring: {sorted(self.firing())}"
+
+        eventually(lambda: not missing(), silence, within=150, every=0.2)
 
     def calms_down(self) -> None:
         """Wait until nothing fires but the Watchdog, and everybody who heard the one heard the other."""

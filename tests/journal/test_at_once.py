@@ -1,7 +1,6 @@
 """Notifications that come at once: nobody is refused for having come in another order."""
 
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -20,6 +19,7 @@ from remediator.lifecycle.receive import MOST_TRIES, receive
 from remediator.lifecycle.reconcile import reconcile
 from remediator.ports import JournalUnavailable, Overtaken
 from tests.builders import APEX, NOW, a_notification, a_playbook, a_policy, after, ago, an_alert
+from tests.waiting import eventually
 from tests.worlds import ScriptedCluster, ScriptedMetrics
 
 
@@ -166,8 +166,7 @@ def test_an_alert_that_comes_while_its_incident_is_being_closed_begins_the_next_
             (closed,) = tx.open_incidents([APEX]).values()
             tx.note_person(closed, now=after(minutes=5), phase="closed", closed_at=after(minutes=5))
             receipt = thread.submit(post, late, now=after(minutes=7))
-            while not waiting():
-                time.sleep(0.005)
+            eventually(waiting, "the notification waits for the incident", every=0.005)
         ((admission, incident),) = receipt.result().admissions
     assert admission.reason is Reason.INCIDENT_OPENED
     assert [one.id for one in journal.incidents(open_only=True)] == [incident] != [closed]

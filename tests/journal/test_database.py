@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from remediator.core.actions import Target
 from remediator.core.reasons import Reason
 from remediator.ports import JournalUnavailable, Overtaken
 from tests.builders import APEX, NOW, an_admission
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -353,8 +353,7 @@ def test_who_has_waited_longest_writes_next(lite):
     waiting = threading.Thread(target=write, args=("who waited",))
     with lite.transaction():
         waiting.start()
-        while not lite._engine.pool._turns._line:
-            time.sleep(0.001)
+        eventually(lambda: lite._engine.pool._turns._line, "somebody waits", every=0.001)
     write("who had it")
     waiting.join()
     assert written == ["who waited", "who had it"]

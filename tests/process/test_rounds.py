@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 from remediator.ports import JournalUnavailable
 from remediator.rounds import Round, Rounds
 from tests.builders import NOW
+from tests.waiting import eventually
 from tests.worlds import Drama
 
 EVERY = timedelta(minutes=1)
@@ -106,9 +106,7 @@ def test_it_runs_in_a_thread_until_told_to_stop(drama):
     done: list[datetime] = []
     replica = a_replica(drama, done.append)
     replica.start()
-    ends = time.monotonic() + 10
-    while not done and time.monotonic() < ends:
-        time.sleep(0.01)
+    eventually(lambda: done, "the round", within=10, every=0.01)
     replica.stop()
     replica._thread.join(10)
     drama.forward(hours=1)

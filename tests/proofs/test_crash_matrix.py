@@ -5,20 +5,16 @@ In CI around every PATCH, and of the rest some for each action, others for each;
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import time
-from urllib.parse import parse_qs
 
 import pytest
 
 from tests.components import missing
 from tests.end_to_end.clusters import RealCluster
+from tests.end_to_end.serving import SaidMetrics
 from tests.proofs.matrix import STEPS, Case, Databases, Matrix, Nursery, table
 
 SOAK = os.environ.get("SOAK") == "1"
@@ -38,41 +34,17 @@ def needed(name: str) -> str:
     return value
 
 
-@pytest.fixture(scope="module")
-def prometheus() -> Iterator[str]:
+class SickUntilVerified(SaidMetrics):
     """Sick when asked before a change, well when asked to verify one: only then a lookback is given."""
 
-    class Answers(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def value_for(self, query: str) -> float:
+        return 1 if "lookback_delta=" in query else 0
 
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            value = "1" if "lookback_delta" in form else "0"
-            result = [{"metric": {}, "value": [time(), value]}]
-            content = json.dumps(
-                {"status": "success", "data": {"resultType": "vector", "result": result}}
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *_: object) -> None:
-            """A client that was killed is no news."""
-
-    with Server(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+@pytest.fixture(scope="module")
+def prometheus() -> Iterator[str]:
+    with SickUntilVerified() as metrics:
+        yield metrics.url
 
 
 @pytest.fixture(scope="module")
